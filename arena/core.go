@@ -1,0 +1,161 @@
+package arena
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lockd/robust"
+)
+
+// core is this process's membership of one arena file; every opening of the
+// file shares it.
+type core struct {
+	path    string
+	id      fileID
+	file    *os.File // its description backs the mapping and holds the liveness byte
+	mapping *mapping
+	head    *header
+	options Options // of the first opening
+	log     *slog.Logger
+	boot    time.Time // when the machine started, for the touched stamps
+
+	identity robust.Identity
+	member   robust.Member
+	self     robust.Word // what a word says that this process holds
+	bytes    robust.Bytes
+	hasByte  bool
+
+	gate     opsGate
+	latches  latchDoors
+	lot      lot
+	muxer    muxer
+	watcher  *robust.Watcher
+	ticker   ticker
+	settling settling
+	replaced atomic.Bool // the file has lost its path
+
+	openings int // guarded by the registry
+}
+
+// attach makes the process a member of the arena in f, which it owns from here
+// on. The caller holds the gate shared.
+func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, error) {
+	m, err := mapFile(f, fileSize(p.segments))
+	if err != nil {
+		return nil, err
+	}
+	c := &core{
+		path: path, id: id, file: f, mapping: m, head: at[header](m, 0),
+		options: *o, log: o.Logger.With("arena", path),
+		bytes: gateOf(f), hasByte: true, watcher: robust.NewWatcher(watchLimit),
+		boot: bootTime(),
+	}
+	c.identity, err = robust.Self()
+	if err != nil {
+		c.log.Warn("some of this process's identity is unknown; its death may be noticed later", "error", err)
+	}
+	c.gate.init()
+	c.latches.init()
+	c.lot.init()
+	if err := c.join(); err != nil {
+		m.bytes.Unmap()
+		return nil, err
+	}
+	for want := segmentsFor(o.MaxLocks); ; {
+		limit := c.head.limit.Load()
+		if limit >= want || c.head.limit.CompareAndSwap(limit, want) {
+			break
+		}
+	}
+	c.ticker.init(c)
+	c.settling.start(c)
+	return c, nil
+}
+
+// watchLimit bounds the pidfds kept of owners met.
+const watchLimit = 256
+
+func bootTime() time.Time {
+	var up unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
+		return time.Unix(0, 0)
+	}
+	return time.Now().Add(-time.Duration(up.Nano()))
+}
+
+// uptime is the machine's age in seconds.
+func (c *core) uptime() uint32 { return uint32(time.Since(c.boot) / time.Second) }
+
+func (c *core) duplicate() (*os.File, error) {
+	fd, err := unix.FcntlInt(c.file.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("arena: duplicate the descriptor of %s: %w", c.path, err)
+	}
+	return os.NewFile(uintptr(fd), c.path), nil
+}
+
+// detach ends the membership. Nobody else uses c any more when it is called:
+// all openings are closed.
+//
+// The order matters. First no operation is under way; then the mapping that
+// handles point into is zero pages, so that nothing can be taken any more; then
+// what this process holds is given back through a second mapping; then the
+// entry is withdrawn, and last the byte goes free, with the descriptor. Killed
+// anywhere in between, the process is a dead member like any other.
+func (c *core) detach(inOrder bool) error {
+	c.gate.shut(c.lot.nudgeAll)
+	c.ticker.stop()
+	c.settling.stop()
+	c.watcher.Close()
+	c.muxer.stop()
+
+	replaced := c.checkReplaced()
+	usable := c.mapping.usable.Load()
+	rest, err := mapFile(c.file, usable)
+	if err != nil {
+		// The locks go the way a dead process's go.
+		c.mapping.retire()
+		c.file.Close()
+		return err
+	}
+	if err := c.mapping.retire(); err != nil {
+		rest.bytes.Unmap()
+		return err // the file stays open: the mapping is alive
+	}
+	c.mapping = rest
+	c.head = at[header](rest, 0)
+	var held error
+	if !inOrder {
+		held = c.giveBackAll()
+		c.withdraw()
+	}
+	rest.bytes.Unmap()
+	c.file.Close()
+	switch {
+	case held != nil:
+		return held
+	case replaced:
+		return fmt.Errorf("arena: close %s: %w", c.path, ErrReplaced)
+	}
+	return nil
+}
+
+// checkReplaced looks whether the file still has its path, and says it in the
+// log the first time that it has not.
+func (c *core) checkReplaced() bool {
+	if c.replaced.Load() {
+		return true
+	}
+	if c.id.namedBy(c.path) {
+		return false
+	}
+	if !c.replaced.Swap(true) {
+		c.log.Error("the arena's file was removed or replaced while in use; programs that open it now do not exclude this one")
+	}
+	return true
+}

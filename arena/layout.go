@@ -1,0 +1,210 @@
+package arena
+
+import (
+	"structs"
+	"sync/atomic"
+	"unsafe"
+)
+
+// The arena file, all fields little-endian and of fixed width. Offsets in
+// bytes; 0 is nil in every index.
+//
+//	0       header        one page
+//	4096    stripes       64 × 64
+//	8192    members       1024 × 128; entries 1 … 1000 are used
+//	139264  segment 0     1024 slots × 192, 512 records × 64, 1024 buckets × 4
+//	372736  segment 1     … and so on; a slot's place never changes
+//
+// Slot i, record i and bucket i live in segment i/1024, i/512 and i/1024.
+// A byte of the file far beyond its content is a member's liveness byte.
+const (
+	magic         = 0x3141_0064_6b63_6f6c // "lockd" NUL "A1"
+	formatVersion = 1
+
+	headerSize = 4096
+	pageSize   = 4096
+
+	stripeCount  = 64
+	stripeSize   = 64
+	stripesStart = headerSize
+
+	memberLimit   = 1000
+	memberEntries = 1024
+	memberSize    = 128
+	membersStart  = stripesStart + stripeCount*stripeSize
+
+	segmentSlots   = 1024
+	segmentRecords = 512
+	segmentBuckets = 1024
+	slotSize       = 192
+	recordSize     = 64
+	bucketSize     = 4
+	segmentsStart  = membersStart + memberEntries*memberSize
+	segmentSize    = segmentSlots*slotSize + segmentRecords*recordSize + segmentBuckets*bucketSize
+	recordsInside  = segmentSlots * slotSize
+	bucketsInside  = recordsInside + segmentRecords*recordSize
+
+	maxSegments = 1024
+	minFileSize = segmentsStart + segmentSize
+
+	// livenessBase is the file offset of liveness byte 0, which is the gate that
+	// attaching and removing pass; byte i belongs to member i.
+	livenessBase = 1 << 62
+)
+
+// header is written whole by the creator before the file has a name. What
+// changes afterwards stands on lines of its own.
+type header struct {
+	_ structs.HostLayout
+
+	magic       atomic.Uint64 // 0
+	version     atomic.Uint32 // 8
+	headerBytes atomic.Uint32 // 12
+	layoutHash  atomic.Uint64 // 16
+	bootID      [2]atomic.Uint64
+	seed        atomic.Uint64 // 40  of the name hash; random
+	created     atomic.Uint64 // 48  ns since 1970
+	members     atomic.Uint32 // 56
+	slots       atomic.Uint32 // 60  per segment
+
+	limit atomic.Uint32 // 64  segments it may grow to; raised by an opener that asks for more
+	_     [60]byte
+
+	segments atomic.Uint32 // 128 in use; written under the growth latch
+	bump     atomic.Uint32 // 132 slots below were handed out at least once; any inserter adds
+	_        [56]byte
+
+	fenceHigh atomic.Uint64 // 192 at least as high as every fence of evicted names
+	_         [56]byte
+
+	nextMember atomic.Uint32 // 256 hint: where to look for a free member entry
+	hand       atomic.Uint32 // 260 hint: where the clock that evicts idle names stands
+	recordHand atomic.Uint32 // 264 hint: where to look for a free record
+	_          [52]byte
+
+	growth  atomic.Uint64 // 320 latch
+	_       [56]byte
+	settler atomic.Uint64 // 384 latch: at most one background settler
+	_       [56]byte
+
+	_ [headerSize - 448]byte
+}
+
+// stripe guards inserting and evicting the names whose hash ends in its number.
+type stripe struct {
+	_ structs.HostLayout
+
+	latch atomic.Uint64 // owner word; A: rebuild the chains
+	level atomic.Uint32 // log2 of the buckets that the chains use; written under the latch
+	_     [52]byte
+}
+
+// member is one attached process. state is the truth; the rest is written by
+// the process itself between joining and live, and stays as it is until the
+// entry is free again.
+//
+//	state: generation 63..48 | flags 47..40 | phase 39..32 | pid 31..0
+type member struct {
+	_ structs.HostLayout
+
+	state     atomic.Uint64 // 0
+	pidNS     atomic.Uint64 // 8
+	pidfd     atomic.Uint64 // 16  inode on pidfs
+	startTime atomic.Uint64 // 24  clock ticks since boot
+	joined    atomic.Uint64 // 32  ns since 1970
+	uid       atomic.Uint32 // 40
+	_         atomic.Uint32
+	_         atomic.Uint64
+	label     [memberLabel / 8]atomic.Uint64 // 56
+}
+
+const memberLabel = 72
+
+// slot is one named lock. Its first line holds the owner word and what is
+// written when a name comes or goes or an owner dies; the name follows, then
+// what only a holder writes.
+//
+//	life: live    slot generation 63..32 | name length 31..24 | kind 23..16 | liveLife
+//	      claimed member generation 63..48 | member 47..32 | claimedLife
+//	      empty   0
+type slot struct {
+	_ structs.HostLayout
+
+	word         atomic.Uint64 // 0   owner word
+	life         atomic.Uint64 // 8   claimer, then under the stripe's latch
+	hash         atomic.Uint64 // 16  the claimer
+	next         atomic.Uint32 // 24  slot, under the stripe's latch
+	extension    atomic.Uint32 // 28  slot with the rest of a long name; the claimer
+	records      atomic.Uint32 // 32  first record; kinds with records, under the slot's latch
+	touched      atomic.Uint32 // 36  s since boot when a process last looked the name up
+	deadPID      atomic.Uint32 // 40  the reclaimer, while it holds
+	deadCause    atomic.Uint32 // 44  the reclaimer, while it holds
+	abandonments atomic.Uint32 // 48  the reclaimer, while it holds
+	_            atomic.Uint32
+	state        atomic.Uint64 // 56  of kinds that have one
+
+	name [inlineName / 8]atomic.Uint64 // 64  the claimer
+
+	fence     atomic.Uint64                 // 144 the holder; never falls for a name
+	deadWhen  atomic.Uint64                 // 152 ns since 1970; the reclaimer, while it holds
+	deadLabel [deathLabel / 8]atomic.Uint64 // 160 the reclaimer, while it holds
+}
+
+const (
+	inlineName = 80
+	deathLabel = 32
+	// MaxName is the length of the longest name, in bytes.
+	MaxName = 255
+)
+
+// extension is a slot that holds the end of a long name. Its word is never
+// free in a generation that a handle could have.
+type extension struct {
+	_ structs.HostLayout
+
+	word atomic.Uint64
+	life atomic.Uint64
+	name [extensionName / 8]atomic.Uint64
+}
+
+const extensionName = slotSize - 16
+
+// record is one entry owned by a member.
+//
+//	owner: member generation 63..48 | member 47..32 | kind 7..0; 0 is a free record
+type record struct {
+	_ structs.HostLayout
+
+	owner atomic.Uint64 // 0   claimed by CAS from 0, freed by its member or a settler
+	slot  atomic.Uint32 // 8
+	count atomic.Uint32 // 12  goroutines that wait
+	since atomic.Uint64 // 16  ns since 1970: the first of them
+	_     [40]byte
+}
+
+type bucket = atomic.Uint32
+
+// Sizes and places are the format: a change of any of these lines is a new
+// format version.
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(header{})-headerSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(header{}.limit)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(header{}.segments)-128]
+	_ = [1]struct{}{}[unsafe.Offsetof(header{}.fenceHigh)-192]
+	_ = [1]struct{}{}[unsafe.Offsetof(header{}.nextMember)-256]
+	_ = [1]struct{}{}[unsafe.Offsetof(header{}.growth)-320]
+	_ = [1]struct{}{}[unsafe.Offsetof(header{}.settler)-384]
+	_ = [1]struct{}{}[unsafe.Sizeof(stripe{})-stripeSize]
+	_ = [1]struct{}{}[unsafe.Sizeof(member{})-memberSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(member{}.label)-56]
+	_ = [1]struct{}{}[unsafe.Sizeof(slot{})-slotSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(slot{}.state)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(slot{}.name)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(slot{}.fence)-144]
+	_ = [1]struct{}{}[unsafe.Offsetof(slot{}.deadLabel)-160]
+	_ = [1]struct{}{}[unsafe.Sizeof(extension{})-slotSize]
+	_ = [1]struct{}{}[unsafe.Sizeof(record{})-recordSize]
+	_ = [1]struct{}{}[segmentSize%pageSize]
+	_ = [1]struct{}{}[segmentsStart%pageSize]
+	_ = [1]struct{}{}[inlineName+extensionName-256]
+)

@@ -1,0 +1,240 @@
+package arena
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lockd/internal/crash"
+	"lockd/robust"
+)
+
+// The phases of a member entry.
+//
+//	free ──join──▶ joining ──▶ live ──withdraw, or settled when gone──▶ free
+//
+// Joining is entered with the liveness byte locked, so a process killed there
+// leaves an entry whose byte is free and that names nothing else.
+const (
+	phaseFree    = 0
+	phaseJoining = 1
+	phaseLive    = 2
+)
+
+// The flags of a member entry.
+const (
+	flagByteOnly    = 1 // judged by its byte alone
+	flagLeftInOrder = 2 // what it holds passes on without being abandoned
+	flagNoByte      = 4 // its file system has no OFD locks: judged by its pid alone
+)
+
+// memberState is the word that says what a member entry is.
+type memberState uint64
+
+func newMemberState(generation uint16, phase, flags uint8, pid uint32) memberState {
+	return memberState(generation)<<48 | memberState(flags)<<40 | memberState(phase)<<32 | memberState(pid)
+}
+
+func (s memberState) generation() uint16 { return uint16(s >> 48) }
+func (s memberState) flags() uint8       { return uint8(s >> 40) }
+func (s memberState) phase() uint8       { return uint8(s >> 32) }
+func (s memberState) pid() uint32        { return uint32(s) }
+
+func (c *core) memberAt(index uint16) *member {
+	if index == 0 || index >= memberEntries {
+		return nil
+	}
+	return at[member](c.mapping, membersStart+uint64(index)*memberSize)
+}
+
+// join takes a member entry, round-robin so that a generation does not come
+// round before 65 million attachments. The entries beyond memberLimit are for
+// those who find the table full: as a member for a moment they settle the dead.
+func (c *core) join() error {
+	joined, err := c.joinAmong(1, memberLimit)
+	if joined || err != nil {
+		return err
+	}
+	joined, err = c.joinAmong(memberLimit+1, memberEntries-1-memberLimit)
+	if err != nil {
+		return err
+	}
+	if joined {
+		c.settleDead()
+		c.withdraw()
+		c.bytes.Unlock(int(c.member.Index))
+		joined, err = c.joinAmong(1, memberLimit)
+		if joined || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("arena: %w: %s has all its %d members, and they live; end some, or give those that share no locks with the rest an arena of their own", ErrMembersFull, c.path, memberLimit)
+}
+
+func (c *core) joinAmong(first, n uint32) (bool, error) {
+	start := c.head.nextMember.Add(1)
+	for k := range n {
+		if joined, err := c.tryJoin(uint16(first + (start+k)%n)); joined || err != nil {
+			return joined, err
+		}
+	}
+	return false, nil
+}
+
+func (c *core) tryJoin(index uint16) (bool, error) {
+	m := c.memberAt(index)
+	free := memberState(m.state.Load())
+	if free.phase() != phaseFree {
+		return false, nil
+	}
+	switch err := c.bytes.Lock(int(index)); {
+	case errors.Is(err, robust.ErrByteHeld):
+		return false, nil
+	case errors.Is(err, robust.ErrNoOFD):
+		if c.options.ByteOnly {
+			return false, fmt.Errorf("arena: open %s by its byte only: %w", c.path, err)
+		}
+		c.hasByte = false
+	case err != nil:
+		return false, fmt.Errorf("arena: liveness byte of %s: %w", c.path, err)
+	}
+	crash.At("join.byte")
+	var flags uint8
+	if c.options.ByteOnly {
+		flags |= flagByteOnly
+	}
+	if !c.hasByte {
+		flags |= flagNoByte
+	}
+	generation := free.generation() + 1
+	if generation == 0 {
+		generation = 1
+	}
+	joining := newMemberState(generation, phaseJoining, flags, c.identity.PID)
+	if !m.state.CompareAndSwap(uint64(free), uint64(joining)) {
+		c.bytes.Unlock(int(index))
+		return false, nil
+	}
+	crash.At("join.joining")
+	m.pidNS.Store(c.identity.PIDNS)
+	m.pidfd.Store(c.identity.PidfdInode)
+	m.startTime.Store(c.identity.StartTime)
+	m.joined.Store(uint64(time.Now().UnixNano()))
+	m.uid.Store(uint32(os.Geteuid()))
+	storeText(m.label[:], c.options.Label)
+	crash.At("join.filled")
+	m.state.Store(uint64(newMemberState(generation, phaseLive, flags, c.identity.PID)))
+	crash.At("join.live")
+	c.member = robust.Member{Index: index, Generation: generation}
+	c.self = robust.Held(c.member, c.identity.PID)
+	return true, nil
+}
+
+// withdraw frees the entry; the byte goes free after that, with the file.
+func (c *core) withdraw() {
+	m := c.memberAt(c.member.Index)
+	state := memberState(m.state.Load())
+	if state.phase() == phaseLive && state.generation() == c.member.Generation {
+		m.state.CompareAndSwap(uint64(state), uint64(newMemberState(state.generation(), phaseFree, 0, 0)))
+	}
+}
+
+// leaveInOrder tells heirs that what this member holds is not half-changed.
+func (c *core) leaveInOrder() {
+	m := c.memberAt(c.member.Index)
+	state := memberState(m.state.Load())
+	m.state.CompareAndSwap(uint64(state), uint64(state|memberState(flagLeftInOrder)<<40))
+}
+
+// peer is a member as another process sees it, copied before it is judged.
+type peer struct {
+	member   robust.Member
+	state    memberState
+	identity robust.Identity
+	label    string
+}
+
+// peerOf copies the entry of a member. It is false if the entry is not that
+// member's any more (or never was: shared memory is not trusted).
+func (c *core) peerOf(m robust.Member) (peer, bool) {
+	e := c.memberAt(m.Index)
+	if e == nil {
+		return peer{}, false
+	}
+	state := memberState(e.state.Load())
+	if state.phase() != phaseLive || state.generation() != m.Generation {
+		return peer{}, false
+	}
+	p := peer{
+		member: m, state: state, label: loadText(e.label[:]),
+		identity: robust.Identity{PID: state.pid(), PIDNS: e.pidNS.Load(), PidfdInode: e.pidfd.Load(), StartTime: e.startTime.Load()},
+	}
+	return p, memberState(e.state.Load()) == state
+}
+
+// judge says whether the owner of the word that was just loaded is gone.
+//
+// A word whose member entry is not that member's belongs to nobody: an entry
+// is freed only after no word names its member, so either the word has changed
+// since it was loaded, and a compare-and-swap from it fails, or the file is
+// damaged.
+func (c *core) judge(m robust.Member) (peer, robust.Verdict) {
+	if m == c.member {
+		return peer{}, robust.Alive
+	}
+	p, ok := c.peerOf(m)
+	if !ok {
+		return peer{member: m}, robust.Gone
+	}
+	verdict := c.judgePeer(p)
+	if verdict == robust.Gone && memberState(c.memberAt(m.Index).state.Load())|memberState(flagLeftInOrder)<<40 != p.state|memberState(flagLeftInOrder)<<40 {
+		return p, robust.Unknown // withdrawn or settled meanwhile: look at the word again
+	}
+	return p, verdict
+}
+
+func (c *core) judgePeer(p peer) robust.Verdict {
+	var probe func() robust.Verdict
+	if p.state.flags()&flagNoByte == 0 {
+		probe = func() robust.Verdict { return c.bytes.Probe(int(p.member.Index)) }
+	}
+	return robust.Judge(p.identity, probe, p.state.flags()&flagByteOnly != 0)
+}
+
+// judgeJoining is for an entry whose process may have died before it was
+// published: it holds nothing, and only its byte is certain.
+func (c *core) judgeJoining(index uint16, state memberState) robust.Verdict {
+	if state.flags()&flagNoByte != 0 {
+		return robust.Unknown
+	}
+	return c.bytes.Probe(int(index))
+}
+
+// leftInOrder tells whether the member, which is gone, had said that its
+// holdings are not half-changed.
+func (p peer) leftInOrder() bool { return p.state.flags()&flagLeftInOrder != 0 }
+
+// pidsOf lists the process ids of members, for an error.
+func pidsOf(f *os.File, indices []int) string {
+	const most = 8
+	var b strings.Builder
+	for n, i := range indices {
+		if n == most {
+			b.WriteString(", …")
+			break
+		}
+		var raw [8]byte
+		if _, err := unix.Pread(int(f.Fd()), raw[:], membersStart+int64(i)*memberSize); err != nil {
+			continue
+		}
+		if n > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "pid %d", uint32(raw[0])|uint32(raw[1])<<8|uint32(raw[2])<<16|uint32(raw[3])<<24)
+	}
+	return b.String()
+}
