@@ -1,0 +1,42 @@
+package arena
+
+import (
+	"context"
+
+	"golang.org/x/sys/unix"
+
+	"lockd/internal/crash"
+)
+
+// grow adds one segment to the file, unless it has as many as its limit. The
+// space is allocated before the header says that it is there: killed in
+// between, the grower leaves a file that is larger than it needs to be. A new
+// segment is zeros: empty slots, free records, buckets of no level yet.
+func (c *core) grow(ctx context.Context) (bool, error) {
+	if c.noticeGrowth() {
+		return true, nil
+	}
+	l, err := c.acquireLatch(ctx, &c.head.growth, growthDoor)
+	if err != nil {
+		return false, err
+	}
+	defer l.release()
+	if c.noticeGrowth() {
+		return true, nil
+	}
+	have := c.segments()
+	if have >= min(c.head.limit.Load(), maxSegments) {
+		return false, nil
+	}
+	if err := allocate(c.file, int64(fileSize(have)), segmentSize); err != nil {
+		if err == unix.ENOSPC || err == unix.EDQUOT {
+			err = noSpace(c.path, segmentSize, err)
+		}
+		return false, err
+	}
+	crash.At("grow.allocated")
+	if c.head.segments.CompareAndSwap(have, have+1) {
+		crash.At("grow.published")
+	}
+	return c.noticeGrowth(), nil
+}

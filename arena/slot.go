@@ -1,0 +1,146 @@
+package arena
+
+import (
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"lockd/robust"
+)
+
+// Kind is what sort of lock a name is.
+type Kind uint8
+
+// The kinds of locks; the numbers are the format's.
+const (
+	KindMutex     Kind = 1
+	KindRWMutex   Kind = 2
+	KindSemaphore Kind = 3
+	KindRanges    Kind = 4
+
+	kindExtension Kind = 15
+)
+
+func (k Kind) String() string {
+	switch k {
+	case KindMutex:
+		return "mutex"
+	case KindRWMutex:
+		return "rwmutex"
+	case KindSemaphore:
+		return "semaphore"
+	case KindRanges:
+		return "ranges"
+	case kindExtension:
+		return "extension"
+	}
+	return "unknown"
+}
+
+// slotLife is the word that says what a slot is used for.
+//
+//	empty ──claim──▶ claimed ──publish──▶ live ──evict──▶ claimed or empty
+//
+// Only a claimed slot is written to, by its claimer; only a live one is in a
+// chain. A claim of a dead member is settled to empty. An extension's
+// generation is the index of the slot whose name it ends.
+type slotLife uint64
+
+const (
+	lifeEmpty   = 0
+	lifeClaimed = 1
+	lifeLive    = 2
+)
+
+func claimedLife(m robust.Member) slotLife {
+	return slotLife(m.Generation)<<48 | slotLife(m.Index)<<32 | lifeClaimed
+}
+
+func liveLife(generation uint32, length int, kind Kind) slotLife {
+	return slotLife(generation)<<32 | slotLife(length)<<24 | slotLife(kind)<<16 | lifeLive
+}
+
+func (l slotLife) phase() uint8       { return uint8(l) }
+func (l slotLife) isLive() bool       { return l.phase() == lifeLive }
+func (l slotLife) generation() uint32 { return uint32(l >> 32) }
+func (l slotLife) length() int        { return int(uint8(l >> 24)) }
+func (l slotLife) kind() Kind         { return Kind(l >> 16) }
+
+func (l slotLife) claimer() robust.Member {
+	return robust.Member{Index: uint16(l >> 32), Generation: uint16(l >> 48)}
+}
+
+// slotOffset is where slot i is in the file.
+func slotOffset(i uint32) uint64 {
+	return segmentsStart + uint64(i/segmentSlots)*segmentSize + uint64(i%segmentSlots)*slotSize
+}
+
+// slotAt returns slot i, or nil if there is no such slot: 0, or an index that
+// only damaged memory can hold.
+func (c *core) slotAt(i uint32) *slot {
+	if i == 0 || i >= maxSegments*segmentSlots {
+		return nil
+	}
+	s := at[slot](c.mapping, slotOffset(i))
+	if s == nil && c.noticeGrowth() {
+		s = at[slot](c.mapping, slotOffset(i))
+	}
+	return s
+}
+
+func (c *core) extensionAt(i uint32) *extension {
+	if c.slotAt(i) == nil {
+		return nil
+	}
+	return at[extension](c.mapping, slotOffset(i))
+}
+
+func (c *core) bucketAt(i uint32) *bucket {
+	return at[bucket](c.mapping, segmentsStart+uint64(i/segmentBuckets)*segmentSize+bucketsInside+uint64(i%segmentBuckets)*bucketSize)
+}
+
+func (c *core) recordAt(i uint32) *record {
+	if i == 0 {
+		return nil
+	}
+	return at[record](c.mapping, segmentsStart+uint64(i/segmentRecords)*segmentSize+recordsInside+uint64(i%segmentRecords)*recordSize)
+}
+
+func (c *core) stripeAt(hash uint64) *stripe {
+	return at[stripe](c.mapping, stripesStart+(hash%stripeCount)*stripeSize)
+}
+
+// slotName reads a live slot's name.
+func (c *core) slotName(s *slot) string {
+	return loadName(s, c.extensionAt(s.extension.Load()), slotLife(s.life.Load()).length())
+}
+
+// segments is how many this process may touch.
+func (c *core) segments() uint32 {
+	return uint32((c.mapping.usable.Load() - segmentsStart) / segmentSize)
+}
+
+// noticeGrowth looks whether others have made the file larger. What the header
+// says is believed only as far as the file goes.
+func (c *core) noticeGrowth() bool {
+	said := min(c.head.segments.Load(), maxSegments)
+	if said <= c.segments() {
+		return false
+	}
+	var st unix.Stat_t
+	if unix.Fstat(int(c.file.Fd()), &st) != nil || uint64(st.Size) < fileSize(said) {
+		return false
+	}
+	raise(&c.mapping.usable, fileSize(said))
+	return true
+}
+
+// raise makes a word at least v.
+func raise(word *atomic.Uint64, v uint64) {
+	for {
+		old := word.Load()
+		if old >= v || word.CompareAndSwap(old, v) {
+			return
+		}
+	}
+}

@@ -1,0 +1,306 @@
+package arena
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"sync/atomic"
+
+	"lockd/internal/crash"
+	"lockd/robust"
+)
+
+// The name directory. A name's hash chooses a stripe (its low six bits) and,
+// with as many more bits as the stripe's level says, a bucket; the bucket's
+// chain runs through slot indices.
+//
+// Looking up takes no latch: it walks the chain, at most walkLimit steps, and
+// believes a slot only if it was live, in one generation, before and after the
+// name was compared. Walking past a slot that is just being moved can end in
+// another chain or at nothing; then the name is looked for again under the
+// stripe's latch, which whoever adds to, takes from or moves a chain of the
+// stripe holds. So one name is never in two slots.
+//
+// Who may die where, while inserting:
+//
+//	claimed, not published   a settler empties the slot
+//	live, not in its chain   the latch is abandoned: the rebuild links it
+//	in its chain             inserted
+const walkLimit = 64
+
+// levelFor is log2 of the buckets that serve this many segments.
+func levelFor(segments uint32) uint32 {
+	return uint32(bits.Len32(segments*segmentBuckets)) - 1
+}
+
+// chainHead is the bucket of a hash at a level, nil if the level is damaged.
+func (c *core) chainHead(hash uint64, level uint32) *bucket {
+	if level > levelFor(maxSegments) {
+		return nil
+	}
+	return c.bucketAt(uint32(hash & (1<<level - 1)))
+}
+
+// place is where a name is: a slot and the generation that it is there in.
+type place struct {
+	index      uint32
+	generation uint32
+	kind       Kind
+	slot       *slot
+}
+
+// find looks a name up without a latch.
+func (c *core) find(hash uint64, name string) (place, bool) {
+	head := c.chainHead(hash, c.stripeAt(hash).level.Load())
+	if head == nil {
+		return place{}, false
+	}
+	return c.walk(head, hash, name, walkLimit)
+}
+
+func (c *core) walk(head *bucket, hash uint64, name string, steps int) (place, bool) {
+	for i := head.Load(); i != 0 && steps > 0; steps-- {
+		s := c.slotAt(i)
+		if s == nil {
+			break
+		}
+		if p, ok := c.match(i, s, hash, name); ok {
+			return p, true
+		}
+		i = s.next.Load()
+	}
+	return place{}, false
+}
+
+func (c *core) match(i uint32, s *slot, hash uint64, name string) (place, bool) {
+	life := slotLife(s.life.Load())
+	if s.hash.Load() != hash || !life.isLive() || life.length() != len(name) || life.kind() == kindExtension {
+		return place{}, false
+	}
+	var x *extension
+	if len(name) > inlineName {
+		x = c.extensionAt(s.extension.Load())
+	}
+	if !sameName(s, x, name) {
+		return place{}, false
+	}
+	if ahead(robust.Word(s.word.Load()), life) || slotLife(s.life.Load()) != life {
+		return place{}, false
+	}
+	return place{i, life.generation(), life.kind(), s}, true
+}
+
+// ahead tells a slot whose word is of another generation than its life: its
+// evictor has made its handles stale but has not emptied it yet.
+func ahead(w robust.Word, life slotLife) bool {
+	return w.IsFree() && w.Generation() != life.generation()
+}
+
+// lookup finds the slot of a name, or makes one of this kind.
+func (c *core) lookup(ctx context.Context, name string, kind Kind) (place, error) {
+	if err := checkName(name); err != nil {
+		return place{}, err
+	}
+	hash := hashName(c.head.seed.Load(), name)
+	p, ok := c.find(hash, name)
+	if !ok {
+		var err error
+		if p, err = c.insert(ctx, hash, name, kind); err != nil {
+			return place{}, err
+		}
+	}
+	if p.kind != kind {
+		return place{}, fmt.Errorf("arena: %w: %q is a %v here, asked for as a %v", ErrKind, name, p.kind, kind)
+	}
+	if now := c.uptime(); p.slot.touched.Load() != now {
+		p.slot.touched.Store(now)
+	}
+	return p, nil
+}
+
+// insert makes a slot for a name that was not found, or finds that somebody
+// else has. The slot is claimed before the latch is taken, for claiming may
+// evict, grow or settle.
+func (c *core) insert(ctx context.Context, hash uint64, name string, kind Kind) (place, error) {
+	claimed, err := c.claimSlot(ctx)
+	if err != nil {
+		return place{}, err
+	}
+	var rest uint32
+	if len(name) > inlineName {
+		if rest, err = c.claimSlot(ctx); err != nil {
+			c.unclaim(claimed)
+			return place{}, err
+		}
+	}
+	crash.At("insert.claimed")
+	l, err := c.latchStripe(ctx, hash)
+	if err != nil {
+		c.unclaim(claimed)
+		c.unclaim(rest)
+		return place{}, err
+	}
+	head := c.chainHead(hash, c.stripeAt(hash).level.Load())
+	c.catchUp(head, hash)
+	if p, ok := c.walk(head, hash, name, maxSegments*segmentSlots); ok {
+		l.release()
+		c.unclaim(claimed)
+		c.unclaim(rest)
+		return p, nil
+	}
+	p := c.fill(claimed, rest, hash, name, kind)
+	crash.At("insert.live")
+	p.slot.next.Store(head.Load())
+	head.Store(claimed)
+	crash.At("insert.linked")
+	l.release()
+	return p, nil
+}
+
+// catchUp brings the life of slots with this hash to the generation of their
+// words. Under the latch no eviction is under way, and one that was cut short
+// was finished by the rebuild: what is ahead now was left so by damage.
+func (c *core) catchUp(head *bucket, hash uint64) {
+	i := head.Load()
+	for steps := uint32(0); i != 0 && steps < c.slotCount(); steps++ {
+		s := c.slotAt(i)
+		if s == nil {
+			return
+		}
+		life := slotLife(s.life.Load())
+		if w := robust.Word(s.word.Load()); s.hash.Load() == hash && life.isLive() && ahead(w, life) {
+			s.life.CompareAndSwap(uint64(life), uint64(liveLife(w.Generation(), life.length(), life.kind())))
+		}
+		i = s.next.Load()
+	}
+}
+
+// fill writes a claimed slot and publishes it. Its new generation makes every
+// handle to its earlier names miss.
+func (c *core) fill(claimed, rest uint32, hash uint64, name string, kind Kind) place {
+	s := c.slotAt(claimed)
+	generation := robust.Word(s.word.Load()).Generation() + 1
+	var x *extension
+	if rest != 0 {
+		x = c.extensionAt(rest)
+	}
+	s.hash.Store(hash)
+	s.extension.Store(rest)
+	storeName(s, x, name)
+	s.records.Store(0)
+	s.state.Store(0)
+	s.deadPID.Store(0)
+	s.deadCause.Store(0)
+	s.abandonments.Store(0)
+	s.deadWhen.Store(0)
+	s.fence.Store(c.head.fenceHigh.Load())
+	s.touched.Store(c.uptime())
+	crash.At("insert.filled")
+	if x != nil {
+		x.life.Store(uint64(liveLife(claimed, 0, kindExtension)))
+	}
+	s.word.Store(uint64(robust.Free(generation)))
+	crash.At("insert.word")
+	s.life.Store(uint64(liveLife(generation, len(name), kind)))
+	return place{claimed, generation, kind, s}
+}
+
+// latchStripe takes the latch of a hash's stripe and brings its chains up to
+// date: rebuilt if its last holder died, spread over as many buckets as the
+// table has grown to.
+func (c *core) latchStripe(ctx context.Context, hash uint64) (latch, error) {
+	number := int(hash % stripeCount)
+	s := c.stripeAt(hash)
+	l, err := c.acquireLatch(ctx, &s.latch, number)
+	if err != nil {
+		return l, err
+	}
+	c.freshen(&l, s, uint64(number))
+	return l, nil
+}
+
+func (c *core) freshen(l *latch, s *stripe, number uint64) {
+	c.noticeGrowth()
+	level := levelFor(c.segments())
+	if l.rebuild || s.level.Load() > levelFor(maxSegments) {
+		c.rebuild(s, number, level)
+		l.rebuild = false
+	} else if s.level.Load() < level {
+		c.spread(s, number, level)
+	}
+}
+
+// spread moves a stripe's chains to more buckets. New buckets are zero: only
+// this writes them, and after it was cut short the chains are rebuilt.
+func (c *core) spread(s *stripe, number uint64, level uint32) {
+	old := s.level.Load()
+	for b := uint32(number); b < 1<<old; b += stripeCount {
+		from := c.bucketAt(b)
+		i := from.Load()
+		from.Store(0)
+		for steps := 0; i != 0 && steps < maxSegments*segmentSlots; steps++ {
+			moved := c.slotAt(i)
+			if moved == nil {
+				break
+			}
+			next := moved.next.Load()
+			head := c.chainHead(moved.hash.Load(), level)
+			moved.next.Store(head.Load())
+			head.Store(i)
+			crash.At("spread.moved")
+			i = next
+		}
+	}
+	s.level.Store(level)
+}
+
+// rebuild makes a stripe's chains anew from the slots, which are the truth,
+// and finishes evictions that were cut short.
+func (c *core) rebuild(s *stripe, number uint64, level uint32) {
+	for b := uint32(number); b < 1<<level; b += stripeCount {
+		c.bucketAt(b).Store(0)
+	}
+	s.level.Store(level)
+	for i := uint32(1); i < c.slotCount(); i++ {
+		t := c.slotAt(i)
+		if t == nil {
+			break
+		}
+		life := slotLife(t.life.Load())
+		hash := t.hash.Load()
+		if !life.isLive() || life.kind() == kindExtension || hash%stripeCount != number {
+			continue
+		}
+		crash.At("rebuild.slot")
+		if w := robust.Word(t.word.Load()); ahead(w, life) && !w.Has(robust.Abandoned) {
+			c.emptied(i, t, lifeEmpty)
+			continue
+		}
+		head := c.chainHead(hash, level)
+		t.next.Store(head.Load())
+		head.Store(i)
+	}
+}
+
+// slotCount is one more than the highest slot index.
+func (c *core) slotCount() uint32 { return c.segments() * segmentSlots }
+
+// unlink takes slot i out of its chain, under the stripe's latch.
+func (c *core) unlink(i uint32, hash uint64) {
+	var link *atomic.Uint32 = c.chainHead(hash, c.stripeAt(hash).level.Load())
+	for steps := uint32(0); link != nil && steps < c.slotCount(); steps++ {
+		at := link.Load()
+		if at == 0 {
+			return
+		}
+		s := c.slotAt(at)
+		if s == nil {
+			return
+		}
+		if at == i {
+			link.Store(s.next.Load())
+			return
+		}
+		link = &s.next
+	}
+}
