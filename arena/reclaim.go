@@ -1,0 +1,91 @@
+package arena
+
+import (
+	"sync/atomic"
+	"time"
+
+	"lockd/futex"
+	"lockd/internal/crash"
+	"lockd/robust"
+)
+
+// reclaim takes over the holding w of a member that was judged gone. It is one
+// compare-and-swap on the word that was judged. Who it was is read before, for
+// the entry may be reused once nothing names it; who died is written after,
+// while the slot is held.
+//
+// A binding can be older than the slot's name. A slot is not evicted while it
+// is held, so what is true of it after the swap stays true: if it is not the
+// binding's slot any more, it is let go, abandoned as it is.
+func (c *core) reclaim(b *binding, w robust.Word) outcome {
+	p, verdict := c.judge(w.Owner())
+	if verdict != robust.Gone || !c.seize(b.slot, w, p) {
+		return busy
+	}
+	if c.stale(b) && !variantTrustBinding {
+		c.letGo(b.index, b.slot)
+		return stale
+	}
+	return taken
+}
+
+// seize makes the holding w of the dead peer ours and writes down whose it was.
+func (c *core) seize(s *slot, w robust.Word, p peer) bool {
+	next := w.Reclaimed(c.self)
+	if p.leftInOrder() {
+		next = w.Inherited(c.self)
+	}
+	if !s.word.CompareAndSwap(uint64(w), uint64(next)) {
+		return false
+	}
+	crash.At("reclaim.taken")
+	if !p.leftInOrder() {
+		storeDeath(s, Died, w.PID(), p.label)
+	}
+	crash.At("reclaim.told")
+	c.settling.kick()
+	return true
+}
+
+// letGo releases a slot that this process holds without having a handle to it.
+func (c *core) letGo(index uint32, s *slot) {
+	life := slotLife(s.life.Load())
+	for {
+		w := robust.Word(s.word.Load())
+		if !w.SameHolding(c.self) {
+			return
+		}
+		if s.word.CompareAndSwap(uint64(w), uint64(w.Released(life.generation()))) {
+			crash.At("letgo.freed")
+			c.wakeAfter(index, s, w, false)
+			return
+		}
+	}
+}
+
+// judgeEvery is how often, at most, failed tries of one handle judge the owner.
+const judgeEvery = time.Millisecond
+
+// try is one attempt that does not wait. It takes the slot past the starved,
+// and from an owner that is gone: whoever only ever polls must get it too.
+func (c *core) try(b *binding, judged *atomic.Int64) outcome {
+	for {
+		w := robust.Word(b.slot.word.Load())
+		switch {
+		case w.IsFree() && w.Generation() != b.generation:
+			return stale
+		case w.IsFree():
+			if b.slot.word.CompareAndSwap(uint64(w), uint64(w.Barged(c.self))) {
+				return taken
+			}
+			continue
+		case w.SameHolding(c.self), variantTryNeverJudges:
+			return busy
+		}
+		last, now := judged.Load(), futex.Now()
+		if now-last < int64(judgeEvery) || !judged.CompareAndSwap(last, now) {
+			return busy
+		}
+		return c.reclaim(b, w)
+	}
+}

@@ -1,0 +1,271 @@
+package arena
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"lockd/internal/crash"
+	"lockd/robust"
+)
+
+// Settling gives back what the dead held, waited for or were about to do, and
+// frees their member entries last. One pass over the table serves all the
+// dead. It is idempotent and may be done by several at once, or cut short
+// anywhere: what is left still names the dead, and the next pass finds it.
+
+// settling runs passes in the background of one process.
+type settling struct {
+	wanted chan struct{}
+	quit   chan struct{}
+	done   chan struct{}
+}
+
+func (s *settling) start(c *core) {
+	s.wanted = make(chan struct{}, 1)
+	s.quit = make(chan struct{})
+	s.done = make(chan struct{})
+	s.kick() // whoever attaches looks after those who died before
+	go s.run(c)
+}
+
+// kick asks for a pass; of many kicks one pass serves all.
+func (s *settling) kick() {
+	select {
+	case s.wanted <- struct{}{}:
+	default:
+	}
+}
+
+func (s *settling) stop() {
+	close(s.quit)
+	<-s.done
+}
+
+// settleDelay lets those who wait for what the dead held take it themselves:
+// they are quicker, and each of them is told.
+const settleDelay = 10 * time.Millisecond
+
+// settleRetry is when to look again after another process was found settling:
+// its pass may have begun before the death that this one knows of.
+const settleRetry = 100 * time.Millisecond
+
+func (s *settling) run(c *core) {
+	defer close(s.done)
+	for {
+		select {
+		case <-s.wanted:
+		case <-s.quit:
+			return
+		}
+		select {
+		case <-time.After(settleDelay):
+		case <-s.quit:
+			return
+		}
+		if !c.gate.enter() {
+			return
+		}
+		settled := c.settleUnlessAnother()
+		c.gate.leave()
+		if !settled {
+			select {
+			case <-time.After(settleRetry):
+				s.kick()
+			case <-s.quit:
+				return
+			}
+		}
+	}
+}
+
+// settleUnlessAnother leaves the work to another living process that is at it
+// already, and says whether there is nothing left to come back for.
+func (c *core) settleUnlessAnother() bool {
+	if d := c.findDead(); len(d.members)+len(d.joining) == 0 {
+		return true
+	}
+	l, ok := c.tryLatch(&c.head.settler, settlerDoor)
+	if !ok {
+		return false
+	}
+	defer l.release()
+	c.settleDead()
+	return true
+}
+
+// dead are the members that one pass settles.
+type dead struct {
+	members map[uint16]peer
+	joining []uint16
+}
+
+func (d dead) has(m robust.Member) (peer, bool) {
+	p, ok := d.members[m.Index]
+	return p, ok && p.member == m
+}
+
+// findDead judges every member but this one.
+func (c *core) findDead() dead {
+	d := dead{members: make(map[uint16]peer)}
+	for i := uint16(1); i < memberEntries; i++ {
+		if i == c.member.Index {
+			continue
+		}
+		state := memberState(c.memberAt(i).state.Load())
+		switch state.phase() {
+		case phaseLive:
+			p, verdict := c.judge(robust.Member{Index: i, Generation: state.generation()})
+			if verdict == robust.Gone && p.state != 0 {
+				d.members[i] = p
+			}
+		case phaseJoining:
+			if c.judgeJoining(i, state) == robust.Gone {
+				d.joining = append(d.joining, i)
+			}
+		}
+	}
+	return d
+}
+
+// settleDead is one pass. It needs no latch of its own.
+func (c *core) settleDead() {
+	d := c.findDead()
+	for _, i := range d.joining {
+		e := c.memberAt(i)
+		state := memberState(e.state.Load())
+		if state.phase() == phaseJoining && c.judgeJoining(i, state) == robust.Gone {
+			e.state.CompareAndSwap(uint64(state), uint64(newMemberState(state.generation(), phaseFree, 0, 0)))
+		}
+	}
+	if len(d.members) == 0 {
+		return
+	}
+	crash.At("settle.begin")
+	var passed []string
+	for i := uint32(1); i < c.slotCount(); i++ {
+		s := c.slotAt(i)
+		if s == nil {
+			break
+		}
+		if c.settleSlot(i, s, d) && len(passed) < 8 {
+			passed = append(passed, fmt.Sprintf("%q", c.slotName(s)))
+		}
+	}
+	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
+		r := c.recordAt(i)
+		owner := r.owner.Load()
+		if _, gone := d.has(ownerOfRecord(owner)); gone && owner != 0 {
+			r.owner.CompareAndSwap(owner, 0)
+		}
+	}
+	if !c.settleLatches(d) {
+		return // somebody living stands in the way: their entries stay
+	}
+	crash.At("settle.frees")
+	for i, p := range d.members {
+		free := newMemberState(p.member.Generation, phaseFree, 0, 0)
+		if c.memberAt(i).state.CompareAndSwap(uint64(p.state), uint64(free)) {
+			c.log.Debug("settled a member that is gone", "pid", p.identity.PID, "label", p.label)
+		}
+		crash.At("settle.freed")
+	}
+	if len(passed) > 0 {
+		c.log.Info("gave back locks whose owners are gone", "locks", strings.Join(passed, ", "))
+	}
+}
+
+// settleSlot gives back what one of the dead holds or has claimed.
+func (c *core) settleSlot(i uint32, s *slot, d dead) bool {
+	if life := slotLife(s.life.Load()); life.phase() == lifeClaimed {
+		if _, gone := d.has(life.claimer()); gone {
+			c.emptyExtension(i, s)
+			s.life.CompareAndSwap(uint64(life), lifeEmpty)
+		}
+	}
+	w := robust.Word(s.word.Load())
+	if w.IsFree() {
+		return false
+	}
+	p, gone := d.has(w.Owner())
+	if !gone {
+		return false
+	}
+	crash.At("settle.slot")
+	if !c.seize(s, w, p) {
+		return false
+	}
+	c.letGo(i, s)
+	return true
+}
+
+// settleLatches frees the latches that the dead hold, for these name them too.
+// A latch is taken as anybody takes it; what it guards is rebuilt by whoever
+// needs it next.
+func (c *core) settleLatches(d dead) bool {
+	clean := true
+	free := func(word *atomic.Uint64, door int) {
+		w := robust.Word(word.Load())
+		if _, gone := d.has(w.Owner()); w.IsFree() || !gone {
+			return
+		}
+		l, ok := c.tryLatch(word, door)
+		if !ok {
+			_, gone := d.has(robust.Word(word.Load()).Owner())
+			clean = clean && !gone
+			return
+		}
+		l.spoil()
+	}
+	for n := range uint64(stripeCount) {
+		free(&c.stripeAt(n).latch, int(n))
+	}
+	free(&c.head.growth, growthDoor)
+	if w := robust.Word(c.head.settler.Load()); !w.SameHolding(c.self) {
+		free(&c.head.settler, settlerDoor)
+	}
+	return clean
+}
+
+// giveBackAll releases, as abandoned, all that this process holds, and says
+// what it was. Nobody of this process can take anything any more.
+func (c *core) giveBackAll() error {
+	const most = 8
+	var names []string
+	count := 0
+	for i := uint32(1); i < c.slotCount(); i++ {
+		s := c.slotAt(i)
+		if s == nil {
+			break
+		}
+		for told := false; ; {
+			w := robust.Word(s.word.Load())
+			if !w.SameHolding(c.self) {
+				break
+			}
+			if !told {
+				storeDeath(s, Closed, c.identity.PID, c.options.Label)
+				told = true
+			}
+			life := slotLife(s.life.Load())
+			if !s.word.CompareAndSwap(uint64(w), uint64((w | robust.Abandoned).Released(life.generation()))) {
+				continue
+			}
+			if count++; count <= most {
+				names = append(names, fmt.Sprintf("%q", c.slotName(s)))
+			}
+			if w.Has(robust.Waiters) {
+				c.wakeOne(s)
+			}
+		}
+		c.unclaim(i)
+	}
+	if count == 0 {
+		return nil
+	}
+	if count > most {
+		names = append(names, "…")
+	}
+	return fmt.Errorf("arena: close %s: %w: %d passed on as abandoned: %s", c.path, ErrWasHeld, count, strings.Join(names, ", "))
+}

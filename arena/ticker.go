@@ -1,0 +1,161 @@
+package arena
+
+import (
+	"sync"
+	"time"
+
+	"lockd/robust"
+)
+
+// ticker bounds every sleep of this process: while anybody sleeps, one
+// goroutine looks at all the words that this process waits for. It wakes its
+// own sleepers where the word is free, since their wake may have gone to a
+// process that died; it judges owners whose death no pidfd tells; it says S
+// for those whom a busy lock passes by. It looks often at first and less often
+// at words that do not change.
+//
+// A sleeper in another process is that process's business: nobody's flag and
+// nobody's wake is needed to find a free lock.
+type ticker struct {
+	c        *core
+	mu       sync.Mutex
+	sleepers int
+	hurry    chan struct{}
+	quit     chan struct{}
+	running  bool
+	done     chan struct{}
+}
+
+const (
+	tickFirst = 20 * time.Millisecond
+	tickLast  = 250 * time.Millisecond
+)
+
+func (t *ticker) init(c *core) {
+	t.c = c
+	t.hurry = make(chan struct{}, 1)
+	t.quit = make(chan struct{})
+}
+
+// newcomer counts a goroutine that is about to wait; gone takes it back.
+func (t *ticker) newcomer() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sleepers++
+	if !t.running && !variantNoTicks {
+		t.running = true
+		t.done = make(chan struct{})
+		go t.run()
+		return
+	}
+	select {
+	case t.hurry <- struct{}{}:
+	default:
+	}
+}
+
+func (t *ticker) gone() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sleepers--
+}
+
+func (t *ticker) stop() {
+	close(t.quit)
+	t.mu.Lock()
+	running := t.running
+	t.mu.Unlock()
+	if running {
+		<-t.done
+	}
+}
+
+// finished ends the goroutine when nobody waits any more.
+func (t *ticker) finished() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sleepers > 0 {
+		return false
+	}
+	t.running = false
+	close(t.done)
+	return true
+}
+
+func (t *ticker) run() {
+	interval := tickFirst
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-t.quit:
+			close(t.done)
+			return
+		case <-t.hurry:
+			// Who has just come gets his first look soon.
+			if interval > tickFirst {
+				interval = tickFirst
+				timer.Reset(interval)
+			}
+			continue
+		case <-timer.C:
+		}
+		if t.finished() {
+			return
+		}
+		if t.tick() {
+			interval = tickFirst
+		} else {
+			interval = min(2*interval, tickLast)
+		}
+		timer.Reset(interval)
+	}
+}
+
+// tick looks at every queue and says whether any word has changed.
+func (t *ticker) tick() bool {
+	c := t.c
+	if c.checkReplaced() {
+		c.lot.nudgeAll()
+		return false
+	}
+	var queues []*queue
+	c.lot.all(func(q *queue) { queues = append(queues, q) })
+	changed := false
+	for _, q := range queues {
+		if c.look(q) {
+			changed = true
+		}
+	}
+	return changed
+}
+
+// look does for one queue what a lost wake, a quiet death or a busy lock would
+// leave undone. A queue that its last waiter has just left is harmless to look at.
+func (c *core) look(q *queue) (changed bool) {
+	w := robust.Word(q.slot.word.Load())
+	changed = uint64(w) != q.seen
+	q.seen = uint64(w)
+
+	q.mu.Lock()
+	agent := q.agent
+	if agent == nil && !(w.SameHolding(c.self) && w.Has(robust.Local)) {
+		q.appoint()
+	}
+	q.mu.Unlock()
+
+	switch {
+	case w.IsFree():
+		q.nudge()
+	case w.SameHolding(c.self) || agent == nil:
+	case changed:
+		if agent.waited() > starvation && w.Has(robust.Waiters) && !w.Has(robust.Starved) {
+			q.slot.word.CompareAndSwap(uint64(w), uint64(w|robust.Starved))
+		}
+	default:
+		if _, verdict := c.judge(w.Owner()); verdict == robust.Gone {
+			q.nudge()
+		}
+	}
+	return changed
+}

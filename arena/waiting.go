@@ -1,0 +1,61 @@
+package arena
+
+import (
+	"time"
+
+	"lockd/robust"
+)
+
+// recordKind is what a record is.
+type recordKind uint8
+
+// recordWaiter tells the inspector that goroutines of a process wait for a
+// slot. Nothing else depends on it: if there is no free record, there is none.
+const recordWaiter recordKind = 1
+
+func recordOwner(m robust.Member, kind recordKind) uint64 {
+	return uint64(m.Generation)<<48 | uint64(m.Index)<<32 | uint64(kind)
+}
+
+func ownerOfRecord(owner uint64) robust.Member {
+	return robust.Member{Index: uint16(owner >> 32), Generation: uint16(owner >> 48)}
+}
+
+// recordSearch bounds the search for a free record.
+const recordSearch = 64
+
+// recordQueue makes the queue's record say how many wait. Called with the
+// queue's mutex held.
+func (c *core) recordQueue(q *queue) {
+	if q.count == 0 {
+		if r := c.recordAt(q.record); r != nil && q.record != 0 {
+			r.count.Store(0)
+			r.slot.Store(0)
+			r.owner.Store(0)
+		}
+		q.record = 0
+		return
+	}
+	if q.record == 0 && q.count == 1 {
+		q.record = c.claimRecord(recordWaiter)
+		if r := c.recordAt(q.record); r != nil {
+			r.since.Store(uint64(time.Now().UnixNano()))
+			r.slot.Store(q.index)
+		}
+	}
+	if r := c.recordAt(q.record); r != nil {
+		r.count.Store(uint32(q.count))
+	}
+}
+
+func (c *core) claimRecord(kind recordKind) uint32 {
+	records := c.segments() * segmentRecords
+	owner := recordOwner(c.member, kind)
+	for range recordSearch {
+		i := c.head.recordHand.Add(1) % records
+		if r := c.recordAt(i); r != nil && r.owner.Load() == 0 && r.owner.CompareAndSwap(0, owner) {
+			return i
+		}
+	}
+	return 0
+}
