@@ -89,10 +89,11 @@ func (r *registry) openOnce(path string, o *Options) (*core, error) {
 		return nil, fmt.Errorf("arena: read the boot id: %w", err)
 	}
 	if p.boot != boot {
-		if err := takeAway(f, path, id); err != nil {
+		if unused, err := takeAway(f, path, id); err != nil {
 			return nil, err
+		} else if unused {
+			return nil, errAgain
 		}
-		return nil, errAgain
 	}
 
 	gate := gateOf(f)
@@ -122,21 +123,25 @@ func preambleOf(f *os.File, path string, st *unix.Stat_t) (preamble, error) {
 	return readPreamble(path, page[:n], uint64(st.Size))
 }
 
-// takeAway removes the name of a file that nobody can be attached to, unless
-// the path names another file by now.
-func takeAway(f *os.File, path string, id fileID) error {
+// takeAway removes the name of a file of another boot, unless the path names
+// another file by now. It is false if the file is in use: a container can show
+// its processes a boot id of its own, and then the file is not an earlier one's.
+func takeAway(f *os.File, path string, id fileID) (unused bool, err error) {
 	gate := gateOf(f)
 	if err := passGate(path, gate.TryExclusive); err != nil {
-		return err
+		return false, err
 	}
 	defer gate.Unlock(gateByte)
+	if gate.AnyHeld(1, memberEntries-1) != robust.Gone {
+		return false, nil
+	}
 	if !id.namedBy(path) {
-		return nil
+		return true, nil
 	}
 	if err := unix.Unlink(path); err != nil && err != unix.ENOENT {
-		return fmt.Errorf("arena: %w to remove %s of an earlier boot: %w", ErrPermission, path, err)
+		return false, fmt.Errorf("arena: %w to remove %s of an earlier boot: %w", ErrPermission, path, err)
 	}
-	return nil
+	return true, nil
 }
 
 func (r *registry) close(c *core) error { return r.drop(c, false) }
