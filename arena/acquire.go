@@ -74,7 +74,7 @@ func (m *Mutex) acquire(r request) error {
 	for {
 		b := m.binding()
 		if b == unbound || c.stale(b) {
-			if err := m.bind(r.ctx); err != nil {
+			if err := m.bind(r.ctx, b); err != nil {
 				return m.explain(err, began)
 			}
 			continue
@@ -89,7 +89,7 @@ func (m *Mutex) acquire(r request) error {
 		}
 		// Stale. A robbed slot keeps its name in a new generation; an evicted
 		// one has lost it.
-		if err := m.bind(r.ctx); err != nil {
+		if err := m.bind(r.ctx, b); err != nil {
 			return m.explain(err, began)
 		}
 	}
@@ -99,7 +99,7 @@ func (m *Mutex) acquire(r request) error {
 func (m *Mutex) explain(err error, began int64) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		e := &TimeoutError{Lock: m.name, Waited: time.Duration(futex.Now() - began)}
+		e := &TimeoutError{Lock: m.cell.name, Waited: time.Duration(futex.Now() - began)}
 		if b := m.binding(); b != unbound {
 			if w := robust.Word(b.slot.word.Load()); !w.IsFree() {
 				e.HolderPID = int(w.PID())
@@ -110,7 +110,7 @@ func (m *Mutex) explain(err error, began int64) error {
 		}
 		return e
 	case errors.Is(err, ErrClosed), errors.Is(err, ErrReplaced), errors.Is(err, context.Canceled):
-		return fmt.Errorf("arena: lock %q: %w", m.name, err)
+		return fmt.Errorf("arena: lock %q: %w", m.cell.name, err)
 	}
 	return err
 }

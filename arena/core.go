@@ -33,6 +33,7 @@ type core struct {
 	gate     opsGate
 	latches  latchDoors
 	lot      lot
+	cells    cells
 	muxer    muxer
 	watcher  *robust.Watcher
 	ticker   ticker
@@ -62,6 +63,7 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 	c.gate.init()
 	c.latches.init()
 	c.lot.init()
+	c.cells.init()
 	if err := c.join(); err != nil {
 		m.bytes.Unmap()
 		return nil, err

@@ -2,13 +2,98 @@ package arena
 
 import (
 	"hash/maphash"
+	"sync"
 	"sync/atomic"
+	"unsafe"
+	"weak"
 )
 
-// handleCache gives callers that ask for the same names again the same
-// handles, quickly. It maps a name's hash to one place and forgets what stood
-// there, so it is bounded, needs no lock, and keeps nothing alive for long.
-// Nothing depends on a name having one handle.
+// cell is what all handles of one name share in this process: where the name
+// is. There is one cell a name for as long as any handle of it is alive. That
+// is not for economy: were there two, one could go stale while the lock is
+// held through the other, and a release through it would find, in the slot
+// that it still points to, a word that says "held by this process", but of
+// another name.
+type cell struct {
+	// bound points to the binding in use. An atomic.Pointer would cost the fast
+	// paths their inlining: the compiler's budget is 80.
+	bound  unsafe.Pointer
+	name   string
+	judged atomic.Int64 // when a failed try last judged the owner, CLOCK_MONOTONIC ns
+}
+
+func (l *cell) binding() *binding { return (*binding)(atomic.LoadPointer(&l.bound)) }
+
+// rebind replaces the binding that was found to be stale. Of two who do, one
+// wins; the other's may be older than the winner's by now and is dropped.
+func (l *cell) rebind(old, b *binding) {
+	atomic.CompareAndSwapPointer(&l.bound, unsafe.Pointer(old), unsafe.Pointer(b))
+}
+
+// cells interns the cells of a core. New ones are kept alive here at first;
+// when a shard has grown to twice what was alive, its cells are left to the
+// collector, and those that it has taken are forgotten at the next time.
+type cells struct {
+	shards [16]cellShard
+}
+
+type cellShard struct {
+	mu    sync.Mutex
+	named map[string]cellEntry
+	sweep int // at this size
+}
+
+type cellEntry struct {
+	strong *cell
+	weak   weak.Pointer[cell]
+}
+
+const firstSweep = 128
+
+var handleSeed = maphash.MakeSeed()
+
+func (s *cells) init() {
+	for i := range s.shards {
+		s.shards[i].named = make(map[string]cellEntry)
+		s.shards[i].sweep = firstSweep
+	}
+}
+
+func (s *cells) named(hash uint64, name string) *cell {
+	sh := &s.shards[hash>>60]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if e, ok := sh.named[name]; ok {
+		if e.strong != nil {
+			return e.strong
+		}
+		if l := e.weak.Value(); l != nil {
+			return l
+		}
+	}
+	if len(sh.named) >= sh.sweep {
+		sh.forget()
+	}
+	l := &cell{bound: unsafe.Pointer(unbound), name: name}
+	sh.named[name] = cellEntry{strong: l}
+	return l
+}
+
+func (sh *cellShard) forget() {
+	for name, e := range sh.named {
+		switch {
+		case e.strong != nil:
+			sh.named[name] = cellEntry{weak: weak.Make(e.strong)}
+		case e.weak.Value() == nil:
+			delete(sh.named, name)
+		}
+	}
+	sh.sweep = max(firstSweep, 2*len(sh.named))
+}
+
+// handleCache gives callers that ask an Arena for the same names again the
+// same handles, quickly. It maps a name's hash to one place and forgets what
+// stood there: it is bounded, and needs no lock.
 type handleCache struct {
 	table atomic.Pointer[handleTable]
 }
@@ -17,22 +102,19 @@ type handleTable struct {
 	places []atomic.Pointer[Mutex]
 }
 
-// smallCache is what serves an arena of one segment; it grows with the arena
-// whose names it serves.
+// smallCache is what serves an arena of one segment; it grows with the arena.
 const smallCache = 1024
-
-var handleSeed = maphash.MakeSeed()
 
 func (h *handleCache) mutex(a *Arena, name string) *Mutex {
 	hash := maphash.String(handleSeed, name)
 	t := h.table.Load()
 	if t != nil {
-		if m := t.places[hash%uint64(len(t.places))].Load(); m != nil && m.name == name {
+		if m := t.places[hash%uint64(len(t.places))].Load(); m != nil && m.cell.name == name {
 			return m
 		}
 	}
 	t = h.fit(a, t)
-	m := newMutex(a, name)
+	m := &Mutex{cell: a.core.cells.named(hash, name), arena: a}
 	t.places[hash%uint64(len(t.places))].Store(m)
 	return m
 }
@@ -40,10 +122,8 @@ func (h *handleCache) mutex(a *Arena, name string) *Mutex {
 // fit makes the table as large as the arena's number of slots.
 func (h *handleCache) fit(a *Arena, t *handleTable) *handleTable {
 	size := smallCache
-	if !a.closed.Load() {
-		for slots := int(a.core.mapping.usable.Load() / segmentSize * segmentSlots); size < slots; {
-			size *= 2
-		}
+	for slots := int(a.core.slotCount()); size < slots; {
+		size *= 2
 	}
 	if t != nil && len(t.places) >= size {
 		return t
@@ -52,7 +132,7 @@ func (h *handleCache) fit(a *Arena, t *handleTable) *handleTable {
 	if t != nil {
 		for i := range t.places {
 			if m := t.places[i].Load(); m != nil {
-				larger.places[maphash.String(handleSeed, m.name)%uint64(size)].Store(m)
+				larger.places[maphash.String(handleSeed, m.cell.name)%uint64(size)].Store(m)
 			}
 		}
 	}

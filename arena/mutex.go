@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"lockd/robust"
 )
@@ -21,18 +20,13 @@ import (
 // When the process that holds it dies, however it dies, the lock passes on:
 // see [Mutex.Abandoned].
 type Mutex struct {
-	// bound points to the binding in use. An atomic.Pointer would cost the fast
-	// paths their inlining (81 of the compiler's budget of 80; this is 76).
-	bound unsafe.Pointer
-
-	arena  *Arena
-	name   string
-	judged atomic.Int64 // when a failed try last judged the owner, CLOCK_MONOTONIC ns
+	cell  *cell
+	arena *Arena
 }
 
-// binding ties a handle to the slot that its name is in, in one generation of
-// that slot. It never changes; a handle whose slot was given to another name
-// gets another binding.
+// binding ties a name to the slot that it is in, in one generation of that
+// slot. It never changes; when the slot is given to another name, the name's
+// cell gets another binding.
 type binding struct {
 	word       *uint64
 	free, self uint64 // the words that the fast paths swap
@@ -46,16 +40,16 @@ type binding struct {
 // unbound is the binding of a handle that was never used: it always misses.
 var unbound = &binding{word: new(uint64), free: 1, self: 1}
 
-func (m *Mutex) binding() *binding { return (*binding)(atomic.LoadPointer(&m.bound)) }
+func (m *Mutex) binding() *binding { return m.cell.binding() }
 
 // Name returns the lock's name.
-func (m *Mutex) Name() string { return m.name }
+func (m *Mutex) Name() string { return m.cell.name }
 
 // Lock takes the lock, waiting as long as it takes. It panics if the name
 // breaks a rule, the table is full, or the arena is closed, before or while it
 // waits: LockContext returns an error instead.
 func (m *Mutex) Lock() {
-	if b := (*binding)(atomic.LoadPointer(&m.bound)); !atomic.CompareAndSwapUint64(b.word, b.free, b.self) {
+	if b := (*binding)(atomic.LoadPointer(&m.cell.bound)); !atomic.CompareAndSwapUint64(b.word, b.free, b.self) {
 		m.lockSlow()
 	}
 }
@@ -64,7 +58,7 @@ func (m *Mutex) Lock() {
 // [Mutex.Release] returns an error instead. After the arena was closed, which
 // gave the lock back, it does nothing.
 func (m *Mutex) Unlock() {
-	if b := (*binding)(atomic.LoadPointer(&m.bound)); !atomic.CompareAndSwapUint64(b.word, b.self, b.free) {
+	if b := (*binding)(atomic.LoadPointer(&m.cell.bound)); !atomic.CompareAndSwapUint64(b.word, b.self, b.free) {
 		m.unlockSlow()
 	}
 }
@@ -129,10 +123,6 @@ func (a *Arena) Mutex(name string) *Mutex {
 	return a.handles.mutex(a, name)
 }
 
-func newMutex(a *Arena, name string) *Mutex {
-	return &Mutex{bound: unsafe.Pointer(unbound), arena: a, name: name}
-}
-
 // lockSlow is kept out of line so that Lock stays small enough to be inlined.
 //
 //go:noinline
@@ -172,14 +162,14 @@ func (m *Mutex) tryLockSlow() bool {
 		b := m.binding()
 		if b == unbound || c.stale(b) {
 			ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
-			err := m.bind(ctx)
+			err := m.bind(ctx, b)
 			cancel()
 			if err != nil {
 				return false
 			}
 			continue
 		}
-		switch c.try(b, &m.judged) {
+		switch c.try(b, &m.cell.judged) {
 		case taken:
 			raceAcquire(c, b)
 			return true
@@ -189,22 +179,45 @@ func (m *Mutex) tryLockSlow() bool {
 	}
 }
 
-// bind looks the name up and ties the handle to its slot.
-func (m *Mutex) bind(ctx context.Context) error {
-	c := m.arena.core
-	p, err := c.lookup(ctx, m.name, KindMutex)
+// bind looks the name up and ties it to its slot instead of to what the old
+// binding says.
+func (m *Mutex) bind(ctx context.Context, old *binding) error {
+	p, err := m.arena.core.lookup(ctx, m.cell.name, KindMutex)
 	if err != nil {
 		return err
 	}
+	m.cell.rebind(old, m.arena.core.bindingOf(p))
+	return nil
+}
+
+func (c *core) bindingOf(p place) *binding {
 	b := &binding{
 		word: at[uint64](c.mapping, slotOffset(p.index)), free: uint64(robust.Free(p.generation)), self: uint64(c.self),
 		slot: p.slot, index: p.index, generation: p.generation, mapping: c.mapping,
 	}
 	if slowOnly {
-		b.free, b.self = 1, 1
+		b.free, b.self = unbound.free, unbound.self
 	}
-	atomic.StorePointer(&m.bound, unsafe.Pointer(b))
-	return nil
+	return b
+}
+
+// present returns the binding of a lock that this process may hold: the
+// name's, if it is in the table. A lock can be held while all handles that
+// knew where it is are gone.
+func (m *Mutex) present() *binding {
+	if b := m.binding(); b != unbound {
+		return b
+	}
+	c := m.arena.core
+	if checkName(m.cell.name) != nil {
+		return nil
+	}
+	p, ok := c.find(hashName(c.head.seed.Load(), m.cell.name), m.cell.name)
+	if !ok || p.kind != KindMutex {
+		return nil
+	}
+	m.cell.rebind(unbound, c.bindingOf(p))
+	return m.binding()
 }
 
 // release gives the lock back; with A in extra, as abandoned by a panic.
@@ -214,9 +227,8 @@ func (m *Mutex) release(extra robust.Word) error {
 		return nil // closing gives everything back
 	}
 	defer c.gate.leave()
-	b := m.binding()
-	if b == unbound || !c.release(b, extra) {
-		return fmt.Errorf("arena: unlock of %q: %w by this process", m.name, ErrNotHeld)
+	if b := m.present(); b == nil || !c.release(b, extra) {
+		return fmt.Errorf("arena: unlock of %q: %w by this process", m.cell.name, ErrNotHeld)
 	}
 	return nil
 }
@@ -226,12 +238,12 @@ func (m *Mutex) release(extra robust.Word) error {
 func (m *Mutex) held(what string, f func(c *core, b *binding) bool) error {
 	c := m.arena.core
 	if !c.gate.enter() {
-		return fmt.Errorf("arena: %s of %q: %w", what, m.name, ErrClosed)
+		return fmt.Errorf("arena: %s of %q: %w", what, m.cell.name, ErrClosed)
 	}
 	defer c.gate.leave()
-	b := m.binding()
-	if b == unbound || !robust.Word(b.slot.word.Load()).SameHolding(c.self) || !f(c, b) {
-		return fmt.Errorf("arena: %s of %q: %w by this process", what, m.name, ErrNotHeld)
+	b := m.present()
+	if b == nil || !robust.Word(b.slot.word.Load()).SameHolding(c.self) || !f(c, b) {
+		return fmt.Errorf("arena: %s of %q: %w by this process", what, m.cell.name, ErrNotHeld)
 	}
 	return nil
 }

@@ -83,9 +83,6 @@ func (s *settling) run(c *core) {
 // settleUnlessAnother leaves the work to another living process that is at it
 // already, and says whether there is nothing left to come back for.
 func (c *core) settleUnlessAnother() bool {
-	if d := c.findDead(); len(d.members)+len(d.joining) == 0 {
-		return true
-	}
 	l, ok := c.tryLatch(&c.head.settler, settlerDoor)
 	if !ok {
 		return false

@@ -115,6 +115,7 @@ const waitv32 = 2 // FUTEX_32, later renamed FUTEX2_SIZE_U32
 // leak is never set, which the compiler does not know: it has to assume that
 // the addresses outlive the call and so keeps the words on the heap.
 var (
-	leak   bool
+	leak bool
+	//lint:ignore U1000 written to, so that what is written escapes
 	leaked *atomic.Uint32
 )
