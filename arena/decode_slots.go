@@ -1,0 +1,156 @@
+package arena
+
+import (
+	"bytes"
+	"time"
+	"unsafe"
+
+	"lockd/robust"
+)
+
+// seenLife says what a slot is; the zero life is an empty slot.
+type seenLife uint64
+
+const (
+	seenClaimed   = 1
+	seenLive      = 2
+	seenExtension = 15
+)
+
+func (l seenLife) isClaimed() bool    { return uint8(l) == seenClaimed }
+func (l seenLife) isLock() bool       { return uint8(l) == seenLive && l.kind() != seenExtension }
+func (l seenLife) isExtension() bool  { return uint8(l) == seenLive && l.kind() == seenExtension }
+func (l seenLife) generation() uint32 { return uint32(l >> 32) }
+func (l seenLife) length() int        { return int(uint8(l >> 24)) }
+func (l seenLife) kind() uint8        { return uint8(l >> 16) }
+func (l seenLife) claimer() robust.Member {
+	return robust.Member{Index: uint16(l >> 32), Generation: uint16(l >> 48)}
+}
+
+// Where a slot's fields are.
+const (
+	atSlotLife      = uint64(unsafe.Offsetof(slot{}.life))
+	atSlotHash      = uint64(unsafe.Offsetof(slot{}.hash))
+	atSlotNext      = uint64(unsafe.Offsetof(slot{}.next))
+	atSlotExtension = uint64(unsafe.Offsetof(slot{}.extension))
+	atSlotTouched   = uint64(unsafe.Offsetof(slot{}.touched))
+	atSlotDeadPID   = uint64(unsafe.Offsetof(slot{}.deadPID))
+	atSlotDeadCause = uint64(unsafe.Offsetof(slot{}.deadCause))
+	atSlotDeaths    = uint64(unsafe.Offsetof(slot{}.abandonments))
+	atSlotName      = uint64(unsafe.Offsetof(slot{}.name))
+	atSlotFence     = uint64(unsafe.Offsetof(slot{}.fence))
+	atSlotDeadWhen  = uint64(unsafe.Offsetof(slot{}.deadWhen))
+	atSlotDeadLabel = uint64(unsafe.Offsetof(slot{}.deadLabel))
+)
+
+// entryStart returns where entry i of a table is that has so many entries a segment.
+func entryStart(i, aSegment, inside, size uint32) uint64 {
+	return segmentsStart + uint64(i/aSegment)*segmentSize + uint64(inside) + uint64(i%aSegment)*uint64(size)
+}
+
+func slotStart(i uint32) uint64   { return entryStart(i, segmentSlots, 0, slotSize) }
+func recordStart(i uint32) uint64 { return entryStart(i, segmentRecords, recordsInside, recordSize) }
+func bucketStart(i uint32) uint64 { return entryStart(i, segmentBuckets, bucketsInside, bucketSize) }
+
+func (p picture) life(slot uint32) seenLife { return seenLife(p.word64(slotStart(slot) + atSlotLife)) }
+
+// slots is how many slots the image can have that were ever handed out.
+func (s *Snapshot) slots() uint32 { return min(s.Bump, s.Segments*segmentSlots) }
+
+func (p picture) decodeLocks(s *Snapshot) {
+	for i := uint32(1); i < s.slots() && p.has(slotStart(i), slotSize); i++ {
+		life := p.life(i)
+		if !life.isLock() {
+			continue
+		}
+		at := slotStart(i)
+		l := LockInfo{
+			Kind: Kind(life.kind()), Slot: i, Generation: life.generation(),
+			Word:         robust.Word(p.word64(at)),
+			Abandonments: p.word32(at + atSlotDeaths),
+			Fence:        p.word64(at + atSlotFence),
+			Touched:      time.Duration(p.word32(at+atSlotTouched)) * time.Second,
+		}
+		l.Name, _ = p.name(i, life.length())
+		l.Owner = s.ownerOf(l.Word)
+		if l.Abandonments > 0 {
+			l.LastDeath = &Death{
+				PID:   int(p.word32(at + atSlotDeadPID)),
+				Label: p.text(at+atSlotDeadLabel, deathLabel),
+				When:  p.time(at + atSlotDeadWhen),
+				Cause: Cause(p.word32(at + atSlotDeadCause)),
+				Count: int(l.Abandonments),
+			}
+		}
+		s.Locks = append(s.Locks, l)
+	}
+}
+
+// name returns the name in a slot, cut and not whole if its extension is not one.
+func (p picture) name(slot uint32, length int) (name string, whole bool) {
+	at := slotStart(slot) + atSlotName
+	inside := min(length, inlineName)
+	if !p.has(at, uint64(inside)) {
+		return "", false
+	}
+	raw := bytes.Clone(p[at : at+uint64(inside)])
+	if rest := uint64(length - inside); rest > 0 {
+		x := p.word32(slotStart(slot) + atSlotExtension)
+		at := slotStart(x) + uint64(unsafe.Offsetof(extension{}.name))
+		if x == 0 || !p.life(x).isExtension() || !p.has(at, rest) {
+			return string(raw), false
+		}
+		raw = append(raw, p[at:at+rest]...)
+	}
+	return string(raw), true
+}
+
+// seenRecord is one entry that a member owns.
+type seenRecord struct {
+	owner robust.Member
+	kind  uint8
+	slot  uint32
+	count uint32
+	since time.Time
+}
+
+const seenWaiter = 1
+
+// records calls yield with each record that somebody owns.
+func (p picture) records(s *Snapshot, yield func(index uint32, r seenRecord)) {
+	for i := uint32(1); i < s.Segments*segmentRecords && p.has(recordStart(i), recordSize); i++ {
+		at := recordStart(i)
+		owner := p.word64(at)
+		if owner == 0 {
+			continue
+		}
+		yield(i, seenRecord{
+			owner: robust.Member{Index: uint16(owner >> 32), Generation: uint16(owner >> 48)},
+			kind:  uint8(owner),
+			slot:  p.word32(at + uint64(unsafe.Offsetof(record{}.slot))),
+			count: p.word32(at + uint64(unsafe.Offsetof(record{}.count))),
+			since: p.time(at + uint64(unsafe.Offsetof(record{}.since))),
+		})
+	}
+}
+
+func (p picture) decodeWaiters(s *Snapshot) {
+	bySlot := make(map[uint32]*LockInfo, len(s.Locks))
+	for i := range s.Locks {
+		bySlot[s.Locks[i].Slot] = &s.Locks[i]
+	}
+	p.records(s, func(_ uint32, r seenRecord) {
+		l := bySlot[r.slot]
+		if l == nil || r.kind != seenWaiter || r.count == 0 {
+			return
+		}
+		w := WaiterInfo{Member: r.owner, Count: r.count, Since: r.since}
+		if m := s.member(r.owner); m != nil {
+			w.Known, w.PID, w.Label, w.Verdict = true, m.PID, m.Label, m.Verdict
+		}
+		if w.Known && w.Verdict != robust.Gone {
+			l.Waiters += int(w.Count)
+		}
+		l.Waiting = append(l.Waiting, w)
+	})
+}
