@@ -64,24 +64,24 @@ type request struct {
 	unfailing bool
 }
 
-func (m *Mutex) acquire(r request) error {
-	c := m.arena.core
-	if m.arena.closed.Load() || !c.gate.enter() {
-		return m.explain(ErrClosed, 0)
+func (h *handle) acquire(r request) error {
+	c := h.arena.core
+	if h.arena.closed.Load() || !c.gate.enter() {
+		return h.explain(ErrClosed, 0)
 	}
 	defer c.gate.leave()
 	began := futex.Now()
 	for {
-		b := m.binding()
+		b := h.binding()
 		if b == unbound || c.stale(b) {
-			if err := m.bind(r.ctx, b); err != nil {
-				return m.explain(err, began)
+			if err := h.bind(r.ctx, b); err != nil {
+				return h.explain(err, began)
 			}
 			continue
 		}
 		out, err := c.take(r, b)
 		if err != nil {
-			return m.explain(err, began)
+			return h.explain(err, began)
 		}
 		if out == taken {
 			raceAcquire(c, b)
@@ -89,28 +89,28 @@ func (m *Mutex) acquire(r request) error {
 		}
 		// Stale. A robbed slot keeps its name in a new generation; an evicted
 		// one has lost it.
-		if err := m.bind(r.ctx, b); err != nil {
-			return m.explain(err, began)
+		if err := h.bind(r.ctx, b); err != nil {
+			return h.explain(err, began)
 		}
 	}
 }
 
 // explain turns the reason for giving up into the error that a caller gets.
-func (m *Mutex) explain(err error, began int64) error {
+func (h *handle) explain(err error, began int64) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		e := &TimeoutError{Lock: m.cell.name, Waited: time.Duration(futex.Now() - began)}
-		if b := m.binding(); b != unbound {
+		e := &TimeoutError{Lock: h.cell.name, Waited: time.Duration(futex.Now() - began)}
+		if b := h.binding(); b != unbound {
 			if w := robust.Word(b.slot.word.Load()); !w.IsFree() {
 				e.HolderPID = int(w.PID())
-				if p, ok := m.arena.core.peerOf(w.Owner()); ok {
+				if p, ok := h.arena.core.peerOf(w.Owner()); ok {
 					e.HolderLabel = p.label
 				}
 			}
 		}
 		return e
 	case errors.Is(err, ErrClosed), errors.Is(err, ErrReplaced), errors.Is(err, context.Canceled):
-		return fmt.Errorf("arena: lock %q: %w", m.cell.name, err)
+		return fmt.Errorf("arena: lock %q: %w", h.cell.name, err)
 	}
 	return err
 }
@@ -226,6 +226,10 @@ func (c *core) represent(r request, b *binding, q *queue, w *waiter) (outcome, e
 	}
 	var met robust.Member
 	for slept := false; ; slept = true {
+		if err := c.stopped(r); variantKeepWake && err != nil {
+			c.resign(b, q)
+			return busy, err
+		}
 		nudged := q.nudged.Swap(0) != 0
 		starved := slept && w.waited() > starvation
 		out, word := c.tryTake(b, starved)

@@ -2,9 +2,7 @@ package arena
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
-	"time"
 
 	"lockd/robust"
 )
@@ -19,31 +17,7 @@ import (
 //
 // When the process that holds it dies, however it dies, the lock passes on:
 // see [Mutex.Abandoned].
-type Mutex struct {
-	cell  *cell
-	arena *Arena
-}
-
-// binding ties a name to the slot that it is in, in one generation of that
-// slot. It never changes; when the slot is given to another name, the name's
-// cell gets another binding.
-type binding struct {
-	word       *uint64
-	free, self uint64 // the words that the fast paths swap
-
-	slot       *slot
-	index      uint32
-	generation uint32
-	mapping    *mapping // keeps what slot points to
-}
-
-// unbound is the binding of a handle that was never used: it always misses.
-var unbound = &binding{word: new(uint64), free: 1, self: 1}
-
-func (m *Mutex) binding() *binding { return m.cell.binding() }
-
-// Name returns the lock's name.
-func (m *Mutex) Name() string { return m.cell.name }
+type Mutex struct{ handle }
 
 // Lock takes the lock, waiting as long as it takes. It panics if the name
 // breaks a rule, the table is full, or the arena is closed, before or while it
@@ -137,113 +111,4 @@ func (m *Mutex) unlockSlow() {
 	if err := m.release(0); err != nil {
 		panic(err)
 	}
-}
-
-func (m *Mutex) lockContextSlow(ctx context.Context) error {
-	if d := m.arena.options.Timeout; d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	}
-	return m.acquire(request{ctx: ctx})
-}
-
-// tryPatience bounds what a try spends on making a slot for a new name: the
-// holder of the stripe's latch may be stopped.
-const tryPatience = 10 * time.Millisecond
-
-func (m *Mutex) tryLockSlow() bool {
-	c := m.arena.core
-	if m.arena.closed.Load() || !c.gate.enter() {
-		return false
-	}
-	defer c.gate.leave()
-	for {
-		b := m.binding()
-		if b == unbound || c.stale(b) {
-			ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
-			err := m.bind(ctx, b)
-			cancel()
-			if err != nil {
-				return false
-			}
-			continue
-		}
-		switch c.try(b, &m.cell.judged) {
-		case taken:
-			raceAcquire(c, b)
-			return true
-		case busy:
-			return false
-		}
-	}
-}
-
-// bind looks the name up and ties it to its slot instead of to what the old
-// binding says.
-func (m *Mutex) bind(ctx context.Context, old *binding) error {
-	p, err := m.arena.core.lookup(ctx, m.cell.name, KindMutex)
-	if err != nil {
-		return err
-	}
-	m.cell.rebind(old, m.arena.core.bindingOf(p))
-	return nil
-}
-
-func (c *core) bindingOf(p place) *binding {
-	b := &binding{
-		word: at[uint64](c.mapping, slotOffset(p.index)), free: uint64(robust.Free(p.generation)), self: uint64(c.self),
-		slot: p.slot, index: p.index, generation: p.generation, mapping: c.mapping,
-	}
-	if slowOnly {
-		b.free, b.self = unbound.free, unbound.self
-	}
-	return b
-}
-
-// present returns the binding of a lock that this process may hold: the
-// name's, if it is in the table. A lock can be held while all handles that
-// knew where it is are gone.
-func (m *Mutex) present() *binding {
-	if b := m.binding(); b != unbound {
-		return b
-	}
-	c := m.arena.core
-	if checkName(m.cell.name) != nil {
-		return nil
-	}
-	p, ok := c.find(hashName(c.head.seed.Load(), m.cell.name), m.cell.name)
-	if !ok || p.kind != KindMutex {
-		return nil
-	}
-	m.cell.rebind(unbound, c.bindingOf(p))
-	return m.binding()
-}
-
-// release gives the lock back; with A in extra, as abandoned by a panic.
-func (m *Mutex) release(extra robust.Word) error {
-	c := m.arena.core
-	if !c.gate.enter() {
-		return nil // closing gives everything back
-	}
-	defer c.gate.leave()
-	if b := m.present(); b == nil || !c.release(b, extra) {
-		return fmt.Errorf("arena: unlock of %q: %w by this process", m.cell.name, ErrNotHeld)
-	}
-	return nil
-}
-
-// held calls f with the binding of a lock that this process holds, and
-// returns ErrNotHeld if it does not.
-func (m *Mutex) held(what string, f func(c *core, b *binding) bool) error {
-	c := m.arena.core
-	if !c.gate.enter() {
-		return fmt.Errorf("arena: %s of %q: %w", what, m.cell.name, ErrClosed)
-	}
-	defer c.gate.leave()
-	b := m.present()
-	if b == nil || !robust.Word(b.slot.word.Load()).SameHolding(c.self) || !f(c, b) {
-		return fmt.Errorf("arena: %s of %q: %w by this process", what, m.cell.name, ErrNotHeld)
-	}
-	return nil
 }

@@ -19,6 +19,7 @@ type cell struct {
 	// paths their inlining: the compiler's budget is 80.
 	bound  unsafe.Pointer
 	name   string
+	kind   Kind
 	judged atomic.Int64 // when a failed try last judged the owner, CLOCK_MONOTONIC ns
 }
 
@@ -39,8 +40,13 @@ type cells struct {
 
 type cellShard struct {
 	mu    sync.Mutex
-	named map[string]cellEntry
+	named map[cellKey]cellEntry
 	sweep int // at this size
+}
+
+type cellKey struct {
+	kind Kind
+	name string
 }
 
 type cellEntry struct {
@@ -54,16 +60,17 @@ var handleSeed = maphash.MakeSeed()
 
 func (s *cells) init() {
 	for i := range s.shards {
-		s.shards[i].named = make(map[string]cellEntry)
+		s.shards[i].named = make(map[cellKey]cellEntry)
 		s.shards[i].sweep = firstSweep
 	}
 }
 
-func (s *cells) named(hash uint64, name string) *cell {
+func (s *cells) named(hash uint64, kind Kind, name string) *cell {
 	sh := &s.shards[hash>>60]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if e, ok := sh.named[name]; ok {
+	key := cellKey{kind, name}
+	if e, ok := sh.named[key]; ok {
 		if e.strong != nil {
 			return e.strong
 		}
@@ -74,18 +81,18 @@ func (s *cells) named(hash uint64, name string) *cell {
 	if len(sh.named) >= sh.sweep {
 		sh.forget()
 	}
-	l := &cell{bound: unsafe.Pointer(unbound), name: name}
-	sh.named[name] = cellEntry{strong: l}
+	l := &cell{bound: unsafe.Pointer(unbound), name: name, kind: kind}
+	sh.named[key] = cellEntry{strong: l}
 	return l
 }
 
 func (sh *cellShard) forget() {
-	for name, e := range sh.named {
+	for key, e := range sh.named {
 		switch {
 		case e.strong != nil:
-			sh.named[name] = cellEntry{weak: weak.Make(e.strong)}
+			sh.named[key] = cellEntry{weak: weak.Make(e.strong)}
 		case e.weak.Value() == nil:
-			delete(sh.named, name)
+			delete(sh.named, key)
 		}
 	}
 	sh.sweep = max(firstSweep, 2*len(sh.named))
@@ -114,7 +121,7 @@ func (h *handleCache) mutex(a *Arena, name string) *Mutex {
 		}
 	}
 	t = h.fit(a, t)
-	m := &Mutex{cell: a.core.cells.named(hash, name), arena: a}
+	m := &Mutex{handle{cell: a.core.cells.named(hash, KindMutex, name), arena: a}}
 	t.places[hash%uint64(len(t.places))].Store(m)
 	return m
 }

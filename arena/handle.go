@@ -1,0 +1,148 @@
+package arena
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"lockd/robust"
+)
+
+// handle is what the handles of all kinds have in common: a name in an arena,
+// and taking and giving back the slot that the name is in.
+type handle struct {
+	cell  *cell
+	arena *Arena
+}
+
+func (h *handle) binding() *binding { return h.cell.binding() }
+
+// Name returns the lock's name.
+func (h *handle) Name() string { return h.cell.name }
+
+// binding ties a name to the slot that it is in, in one generation of that
+// slot. It never changes; when the slot is given to another name, the name's
+// cell gets another binding.
+type binding struct {
+	word       *uint64
+	free, self uint64 // the words that the fast paths swap
+
+	slot       *slot
+	index      uint32
+	generation uint32
+	mapping    *mapping // keeps what slot points to
+}
+
+// unbound is the binding of a handle that was never used: it always misses.
+var unbound = &binding{word: new(uint64), free: 1, self: 1}
+
+// lockContextSlow waits as the context and the arena's options say.
+func (h *handle) lockContextSlow(ctx context.Context) error {
+	if d := h.arena.options.Timeout; d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	return h.acquire(request{ctx: ctx})
+}
+
+// tryPatience bounds what a try spends on making a slot for a new name: the
+// holder of the stripe's latch may be stopped.
+const tryPatience = 10 * time.Millisecond
+
+// tryLockSlow is a try whose fast path missed.
+func (h *handle) tryLockSlow() bool {
+	c := h.arena.core
+	if h.arena.closed.Load() || !c.gate.enter() {
+		return false
+	}
+	defer c.gate.leave()
+	for {
+		b := h.binding()
+		if b == unbound || c.stale(b) {
+			ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
+			err := h.bind(ctx, b)
+			cancel()
+			if err != nil {
+				return false
+			}
+			continue
+		}
+		switch c.try(b, &h.cell.judged) {
+		case taken:
+			raceAcquire(c, b)
+			return true
+		case busy:
+			return false
+		}
+	}
+}
+
+// bind looks the name up and ties it to its slot instead of to what the old
+// binding says.
+func (h *handle) bind(ctx context.Context, old *binding) error {
+	p, err := h.arena.core.lookup(ctx, h.cell.name, h.cell.kind)
+	if err != nil {
+		return err
+	}
+	h.cell.rebind(old, h.arena.core.bindingOf(p))
+	return nil
+}
+
+func (c *core) bindingOf(p place) *binding {
+	b := &binding{
+		word: at[uint64](c.mapping, slotOffset(p.index)), free: uint64(robust.Free(p.generation)), self: uint64(c.self),
+		slot: p.slot, index: p.index, generation: p.generation, mapping: c.mapping,
+	}
+	if slowOnly {
+		b.free, b.self = unbound.free, unbound.self
+	}
+	return b
+}
+
+// present returns the binding of a lock that this process may hold: the
+// name's, if it is in the table. A lock can be held while all handles that
+// knew where it is are gone.
+func (h *handle) present() *binding {
+	if b := h.binding(); b != unbound {
+		return b
+	}
+	c := h.arena.core
+	if checkName(h.cell.name) != nil {
+		return nil
+	}
+	p, ok := c.find(hashName(c.head.seed.Load(), h.cell.name), h.cell.name)
+	if !ok || p.kind != h.cell.kind {
+		return nil
+	}
+	h.cell.rebind(unbound, c.bindingOf(p))
+	return h.binding()
+}
+
+// release gives the lock back; with A in extra, as abandoned by a panic.
+func (h *handle) release(extra robust.Word) error {
+	c := h.arena.core
+	if !c.gate.enter() {
+		return nil // closing gives everything back
+	}
+	defer c.gate.leave()
+	if b := h.present(); b == nil || !c.release(b, extra) {
+		return fmt.Errorf("arena: unlock of %q: %w by this process", h.cell.name, ErrNotHeld)
+	}
+	return nil
+}
+
+// held calls f with the binding of a lock that this process holds, and
+// returns ErrNotHeld if it does not.
+func (h *handle) held(what string, f func(c *core, b *binding) bool) error {
+	c := h.arena.core
+	if !c.gate.enter() {
+		return fmt.Errorf("arena: %s of %q: %w", what, h.cell.name, ErrClosed)
+	}
+	defer c.gate.leave()
+	b := h.present()
+	if b == nil || !robust.Word(b.slot.word.Load()).SameHolding(c.self) || !f(c, b) {
+		return fmt.Errorf("arena: %s of %q: %w by this process", what, h.cell.name, ErrNotHeld)
+	}
+	return nil
+}
