@@ -73,7 +73,10 @@ func (h *handle) acquire(r request) error {
 	began := futex.Now()
 	for {
 		b := h.binding()
-		if b == unbound || c.stale(b) {
+		if c.stale(b) {
+			if c.checkReplacedOften() && !r.unfailing {
+				return h.explain(ErrReplaced, began)
+			}
 			if err := h.bind(r.ctx, b); err != nil {
 				return h.explain(err, began)
 			}
@@ -101,7 +104,7 @@ func (h *handle) explain(err error, began int64) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		e := &TimeoutError{Lock: h.cell.name, Waited: time.Duration(futex.Now() - began)}
 		if b := h.binding(); b != unbound {
-			if w := robust.Word(b.slot.word.Load()); !w.IsFree() {
+			if w := robust.Word(b.slot.word.Load()); !w.IsFree() && !h.arena.core.stale(b) {
 				e.HolderPID = int(w.PID())
 				if p, ok := h.arena.core.peerOf(w.Owner()); ok {
 					e.HolderLabel = p.label
@@ -115,9 +118,13 @@ func (h *handle) explain(err error, began int64) error {
 	return err
 }
 
-// stale tells whether a slot has left the generation of a binding. Asked
+// stale tells whether a slot has left the generation of a binding, or the
+// binding is none. Asked
 // without holding the slot, the answer may be old by the time it is given.
 func (c *core) stale(b *binding) bool {
+	if b == unbound {
+		return true
+	}
 	life := slotLife(b.slot.life.Load())
 	return !life.isLive() || life.generation() != b.generation
 }
@@ -172,14 +179,18 @@ func (c *core) stopped(r request) error {
 	case c.replaced.Load() && !r.unfailing:
 		return ErrReplaced
 	}
-	return r.ctx.Err()
+	err := r.ctx.Err()
+	if cause := context.Cause(r.ctx); err != nil && cause != err {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return err
 }
 
 // queueUp waits in this process's queue for the slot.
 func (c *core) queueUp(r request, b *binding) (outcome, error) {
 	c.ticker.newcomer()
 	defer c.ticker.gone()
-	q := c.lot.enter(b.index, b.slot)
+	q := c.lot.enter(b.key(), b.slot)
 	defer c.lot.leave(q)
 
 	w := &waiter{wake: make(chan struct{}, 1), since: futex.Now()}
@@ -226,10 +237,6 @@ func (c *core) represent(r request, b *binding, q *queue, w *waiter) (outcome, e
 	}
 	var met robust.Member
 	for slept := false; ; slept = true {
-		if err := c.stopped(r); variantKeepWake && err != nil {
-			c.resign(b, q)
-			return busy, err
-		}
 		nudged := q.nudged.Swap(0) != 0
 		starved := slept && w.waited() > starvation
 		out, word := c.tryTake(b, starved)
@@ -244,6 +251,10 @@ func (c *core) represent(r request, b *binding, q *queue, w *waiter) (outcome, e
 		if err := c.stopped(r); err != nil {
 			c.resign(b, q)
 			return busy, err
+		}
+		if c.stale(b) {
+			c.resign(b, q)
+			return stale, nil
 		}
 		if word.SameHolding(c.self) {
 			if c.addFlags(b, word, robust.Local) && c.park(r, q, w) {

@@ -82,6 +82,5 @@ func (a *Arena) LeaveInherited() error {
 	if a.closed.Swap(true) {
 		return fmt.Errorf("arena: leave %s: %w", a.core.path, ErrClosed)
 	}
-	a.core.leaveInOrder()
 	return attached.leave(a.core)
 }

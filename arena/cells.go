@@ -25,22 +25,65 @@ type cell struct {
 
 func (l *cell) binding() *binding { return (*binding)(atomic.LoadPointer(&l.bound)) }
 
-// rebind replaces the binding that was found to be stale. Of two who do, one
-// wins; the other's may be older than the winner's by now and is dropped.
+// rebind replaces a binding that was found to be stale.
 func (l *cell) rebind(old, b *binding) {
 	atomic.CompareAndSwapPointer(&l.bound, unsafe.Pointer(old), unsafe.Pointer(b))
 }
 
-// cells interns the cells of a core. New ones are kept alive here at first;
-// when a shard has grown to twice what was alive, its cells are left to the
-// collector, and those that it has taken are forgotten at the next time.
+// tenants are, for each slot, the cell of this process that was last bound to
+// it. Binding another ends the earlier one's binding: a word that says "held
+// by this process" does not say under which name, so no cell may point to a
+// slot that this process holds under another. And a cell is kept alive as long
+// as its name may be held, so that whoever asks for the name finds it.
+type tenants struct {
+	segments [maxSegments]atomic.Pointer[tenantSegment]
+}
+
+type tenantSegment struct {
+	mu    sync.Mutex
+	cells [segmentSlots]*cell
+}
+
+func (t *tenants) segment(index uint32) *tenantSegment {
+	place := &t.segments[index/segmentSlots]
+	if s := place.Load(); s != nil {
+		return s
+	}
+	place.CompareAndSwap(nil, new(tenantSegment))
+	return place.Load()
+}
+
+// install binds the cell to the slot of b, instead of to old. It is false if the
+// slot has left b's generation: then another name's cell may be bound to it
+// already, and the name has to be looked up again.
+func (t *tenants) install(l *cell, old, b *binding) bool {
+	s := t.segment(b.index)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if life := slotLife(b.slot.life.Load()); !life.isLive() || life.generation() != b.generation {
+		return false
+	}
+	place := &s.cells[b.index%segmentSlots]
+	if before := *place; before != nil && before != l {
+		if theirs := before.binding(); theirs.index == b.index {
+			before.rebind(theirs, unbound)
+		}
+	}
+	*place = l
+	l.rebind(old, b)
+	return true
+}
+
+// cells interns the cells of a core, and keeps none alive. When a shard has
+// grown to twice what was alive the last time, it forgets those that the
+// collector has taken.
 type cells struct {
 	shards [16]cellShard
 }
 
 type cellShard struct {
 	mu    sync.Mutex
-	named map[cellKey]cellEntry
+	named map[cellKey]weak.Pointer[cell]
 	sweep int // at this size
 }
 
@@ -49,18 +92,13 @@ type cellKey struct {
 	name string
 }
 
-type cellEntry struct {
-	strong *cell
-	weak   weak.Pointer[cell]
-}
-
 const firstSweep = 128
 
 var handleSeed = maphash.MakeSeed()
 
 func (s *cells) init() {
 	for i := range s.shards {
-		s.shards[i].named = make(map[cellKey]cellEntry)
+		s.shards[i].named = make(map[cellKey]weak.Pointer[cell])
 		s.shards[i].sweep = firstSweep
 	}
 }
@@ -70,28 +108,20 @@ func (s *cells) named(hash uint64, kind Kind, name string) *cell {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	key := cellKey{kind, name}
-	if e, ok := sh.named[key]; ok {
-		if e.strong != nil {
-			return e.strong
-		}
-		if l := e.weak.Value(); l != nil {
-			return l
-		}
+	if l := sh.named[key].Value(); l != nil {
+		return l
 	}
 	if len(sh.named) >= sh.sweep {
 		sh.forget()
 	}
 	l := &cell{bound: unsafe.Pointer(unbound), name: name, kind: kind}
-	sh.named[key] = cellEntry{strong: l}
+	sh.named[key] = weak.Make(l)
 	return l
 }
 
 func (sh *cellShard) forget() {
-	for key, e := range sh.named {
-		switch {
-		case e.strong != nil:
-			sh.named[key] = cellEntry{weak: weak.Make(e.strong)}
-		case e.weak.Value() == nil:
+	for key, l := range sh.named {
+		if l.Value() == nil {
 			delete(sh.named, key)
 		}
 	}

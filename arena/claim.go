@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"lockd/futex"
 	"lockd/internal/crash"
 	"lockd/robust"
 )
 
-// idleAge is how long, in seconds, a name must not have been looked up before
+// idleAge is how long, in seconds, a name must have been in the table before
 // its slot is taken while the table could still grow. Taking a slot from a
 // name in use costs its next lock a look-up; growing costs memory for good.
 const idleAge = 60
@@ -18,33 +19,54 @@ const idleAge = 60
 // clockSteps is how many slots the clock's hand passes before the table grows.
 const clockSteps = 32
 
+// fullPasses is how often the whole table is looked through before it is
+// called full: an idle slot may move from before the hand to behind it while
+// one looks.
+const fullPasses = 4
+
 // claimSlot claims an empty slot for this member: one never used, or one whose
 // name has been idle for long, or one of a new segment, or one of any idle
 // name, or one that a dead member kept from being idle. Then the table is full.
+// While there are idle slots whose stripes are busy, it is not.
 func (c *core) claimSlot(ctx context.Context) (uint32, error) {
-	for {
+	for pause := 10 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
 		if i := c.claimUnused(); i != 0 {
 			return i, nil
 		}
-		if i := c.claimIdle(clockSteps, idleAge); i != 0 {
+		if i, _ := c.claimIdle(clockSteps, idleAge); i != 0 {
 			return i, nil
 		}
-		if grown, err := c.grow(ctx); grown {
+		grown, err := c.grow(ctx)
+		if grown {
 			continue
-		} else if err != nil && !errors.Is(err, ErrNoSpace) {
+		}
+		stuck := errors.Is(err, context.DeadlineExceeded)
+		if err != nil && !stuck && !errors.Is(err, ErrNoSpace) {
 			return 0, err
 		}
-		if i := c.claimIdle(c.slotCount(), 0); i != 0 {
-			return i, nil
+		busy := false
+		for pass := range fullPasses {
+			i, b := c.claimIdle(c.slotCount(), 0)
+			if i != 0 {
+				return i, nil
+			}
+			busy = busy || b
+			if pass == 0 {
+				c.settleDead()
+			}
 		}
-		c.settleDead()
-		if i := c.claimIdle(c.slotCount(), 0); i != 0 {
-			return i, nil
+		if !busy && !stuck {
+			return 0, c.tableFull()
 		}
-		return 0, c.tableFull()
+		select {
+		case <-time.After(pause):
+		case <-c.gate.closed:
+			return 0, ErrClosed
+		case <-ctx.Done():
+		}
 	}
 }
 
@@ -103,10 +125,15 @@ func (c *core) unclaim(i uint32) {
 }
 
 // claimIdle lets the clock's hand pass so many slots and claims the first that
-// is empty or whose name has been idle for so many seconds.
-func (c *core) claimIdle(steps uint32, age uint32) uint32 {
-	for range steps {
-		i := c.head.hand.Add(1) % c.slotCount()
+// is empty or whose name has been idle and there for so many seconds. If there
+// is none, it says whether one could not be had because its stripe was busy.
+func (c *core) claimIdle(steps uint32, age uint32) (claimed uint32, busy bool) {
+	// The hand belongs to all; each looks at a stretch without gaps of his own.
+	first, slots, k := c.head.hand.Load(), c.slotCount(), uint32(0)
+	defer func() { c.head.hand.Add(k) }()
+	now := c.uptime()
+	for ; k < steps; k++ {
+		i := (first + k) % slots
 		s := c.slotAt(i)
 		if s == nil {
 			continue
@@ -114,49 +141,58 @@ func (c *core) claimIdle(steps uint32, age uint32) uint32 {
 		switch life := slotLife(s.life.Load()); life.phase() {
 		case lifeEmpty:
 			if c.claimEmpty(i) {
-				return i
+				return i, false
 			}
 		case lifeLive:
-			if c.uptime()-s.touched.Load() >= age && c.evict(i, s, life) {
-				return i
+			// Clocks of two processes may be a second apart.
+			if age > 0 && int32(now-s.inserted.Load()) < int32(age) || life.kind() == kindExtension || !c.calm(s, life) {
+				continue
 			}
+			evicted, inTheWay := c.evict(i, s, life)
+			if evicted {
+				return i, false
+			}
+			busy = busy || inTheWay
 		}
 	}
-	return 0
+	return 0, busy
 }
 
 // evict claims the slot of an idle name: free, not abandoned, nobody sleeping
 // on it, no records, no state. The word goes first, to the next generation,
 // after which no handle can take it; killed later, the evictor leaves an
 // abandoned latch, and the rebuild finishes.
-func (c *core) evict(i uint32, s *slot, life slotLife) bool {
-	if life.kind() == kindExtension || !c.calm(s, life) {
-		return false
-	}
+//
+// It does not wait for the stripe's latch; inTheWay says that it would have had to.
+func (c *core) evict(i uint32, s *slot, life slotLife) (evicted, inTheWay bool) {
 	hash := s.hash.Load()
 	stripe := c.stripeAt(hash)
 	l, ok := c.tryLatch(&stripe.latch, int(hash%stripeCount))
 	if !ok {
-		return false
+		return false, true
 	}
-	defer l.release()
+	defer l.end()
 	c.freshen(&l, stripe, hash%stripeCount)
 	if slotLife(s.life.Load()) != life || s.hash.Load() != hash || s.records.Load() != 0 || s.state.Load() != 0 {
-		return false
+		l.whole = true
+		return false, false
 	}
 	if life.generation() >= robust.MaxGeneration-2 {
-		return false // the slot is used up and keeps its last name
+		l.whole = true
+		return false, false // the slot is used up and keeps its last name
 	}
 	free := robust.Free(life.generation())
 	if !s.word.CompareAndSwap(uint64(free), uint64(robust.Free(life.generation()+1))) {
-		return false
+		l.whole = true
+		return false, false
 	}
 	crash.At("evict.word")
 	c.unlink(i, hash)
 	crash.At("evict.unlinked")
-	c.emptied(i, s, uint64(claimedLife(c.member)))
-	futex.Wake(futex.Low(&s.word), 1<<30)
-	return true
+	c.emptied(i, s, life, uint64(claimedLife(c.member)))
+	l.whole = true
+	futex.Wake(futex.Low(&s.word), futex.All)
+	return true, false
 }
 
 // calm tells whether a slot's word is that of an idle one. A word that still
@@ -176,18 +212,19 @@ func (c *core) calm(s *slot, life slotLife) bool {
 // emptied ends the life of an unlinked slot whose handles are stale. The
 // arena's highest fence is raised first, so that the name, should it come
 // back, goes on from there. Done again after it was cut short, it does no harm.
-func (c *core) emptied(i uint32, s *slot, life uint64) {
+func (c *core) emptied(i uint32, s *slot, was slotLife, life uint64) {
 	raise(&c.head.fenceHigh, s.fence.Load())
 	crash.At("evict.fence")
-	c.emptyExtension(i, s)
+	c.emptyExtension(i, s, was.generation())
 	crash.At("evict.extension")
 	s.life.Store(life)
 }
 
-// emptyExtension frees the slot that holds the end of slot i's name. An
-// extension says whose it is: what s names may serve another slot by now.
-func (c *core) emptyExtension(i uint32, s *slot) {
+// emptyExtension frees the slot that holds the end of the name that slot i
+// had, or was to have, in this generation. An extension says whose it is: what
+// s names may serve another slot, or another name of this one, by now.
+func (c *core) emptyExtension(i uint32, s *slot, generation uint32) {
 	if x := c.slotAt(s.extension.Load()); x != nil {
-		x.life.CompareAndSwap(uint64(liveLife(i, 0, kindExtension)), lifeEmpty)
+		x.life.CompareAndSwap(uint64(extensionLife(i, generation)), lifeEmpty)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lockd/futex"
 	"lockd/robust"
 )
 
@@ -18,7 +19,7 @@ type core struct {
 	path    string
 	id      fileID
 	file    *os.File // its description backs the mapping and holds the liveness byte
-	mapping *mapping
+	mapped  atomic.Pointer[mapping]
 	head    *header
 	options Options // of the first opening
 	log     *slog.Logger
@@ -34,13 +35,16 @@ type core struct {
 	latches  latchDoors
 	lot      lot
 	cells    cells
+	tenants  tenants
 	muxer    muxer
 	watcher  *robust.Watcher
 	ticker   ticker
 	settling settling
-	replaced atomic.Bool // the file has lost its path
+	replaced atomic.Bool  // the file has lost its path
+	looked   atomic.Int64 // when checkReplacedOften looked, CLOCK_MONOTONIC ns
 
-	openings int // guarded by the registry
+	openings int  // guarded by the registry
+	detached bool // guarded by the registry
 }
 
 // attach makes the process a member of the arena in f, which it owns from here
@@ -51,14 +55,19 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 		return nil, err
 	}
 	c := &core{
-		path: path, id: id, file: f, mapping: m, head: at[header](m, 0),
+		path: path, id: id, file: f, head: at[header](m, 0),
 		options: *o, log: o.Logger.With("arena", path),
 		bytes: gateOf(f), hasByte: true, watcher: robust.NewWatcher(watchLimit),
 		boot: bootTime(),
 	}
+	c.mapped.Store(m)
 	c.identity, err = robust.Self()
+	if err == nil && robust.Held(robust.Member{}, c.identity.PID).IsFree() {
+		err = fmt.Errorf("pid %d does not fit an owner word", c.identity.PID)
+	}
 	if err != nil {
-		c.log.Warn("some of this process's identity is unknown; its death may be noticed later", "error", err)
+		m.bytes.Unmap()
+		return nil, fmt.Errorf("arena: open %s: nobody could tell who this process is: %w", path, err)
 	}
 	c.gate.init()
 	c.latches.init()
@@ -68,15 +77,23 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 		m.bytes.Unmap()
 		return nil, err
 	}
-	for want := segmentsFor(o.MaxLocks); ; {
-		limit := c.head.limit.Load()
-		if limit >= want || c.head.limit.CompareAndSwap(limit, want) {
-			break
-		}
-	}
+	c.raiseLimit(o)
 	c.ticker.init(c)
 	c.settling.start(c)
 	return c, nil
+}
+
+// raiseLimit lets the arena grow as far as an opener asks for.
+func (c *core) raiseLimit(o *Options) {
+	if o.MaxLocks == 0 {
+		return
+	}
+	for want := segmentsFor(o.MaxLocks); ; {
+		limit := c.head.limit.Load()
+		if limit >= want || c.head.limit.CompareAndSwap(limit, want) {
+			return
+		}
+	}
 }
 
 // watchLimit bounds the pidfds kept of owners met.
@@ -117,19 +134,20 @@ func (c *core) detach(inOrder bool) error {
 	c.muxer.stop()
 
 	replaced := c.checkReplaced()
-	usable := c.mapping.usable.Load()
+	mapped := c.mapped.Load()
+	usable := mapped.usable.Load()
 	rest, err := mapFile(c.file, usable)
 	if err != nil {
 		// The locks go the way a dead process's go.
-		c.mapping.retire()
+		mapped.retire()
 		c.file.Close()
 		return err
 	}
-	if err := c.mapping.retire(); err != nil {
+	if err := mapped.retire(); err != nil {
 		rest.bytes.Unmap()
 		return err // the file stays open: the mapping is alive
 	}
-	c.mapping = rest
+	c.mapped.Store(rest)
 	c.head = at[header](rest, 0)
 	var held error
 	if !inOrder {
@@ -145,6 +163,16 @@ func (c *core) detach(inOrder bool) error {
 		return fmt.Errorf("arena: close %s: %w", c.path, ErrReplaced)
 	}
 	return nil
+}
+
+// checkReplacedOften is checkReplaced for those who come often: it looks once
+// in a tick.
+func (c *core) checkReplacedOften() bool {
+	now, last := futex.Now(), c.looked.Load()
+	if now-last < int64(tickFirst) || !c.looked.CompareAndSwap(last, now) {
+		return c.replaced.Load()
+	}
+	return c.checkReplaced()
 }
 
 // checkReplaced looks whether the file still has its path, and says it in the

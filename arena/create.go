@@ -36,6 +36,7 @@ func create(path string, o *Options) error {
 		defer os.Remove(f.Name())
 	}
 	if err := fill(f, boot, o); err != nil {
+		f.Truncate(0) // what is free is part of the explanation
 		return explainFolder(path, err)
 	}
 	crash.At("create.filled")
@@ -69,7 +70,7 @@ func unnamedFile(path string) (f *os.File, named bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if err := gateOf(f).TryExclusive(gateByte); err != nil {
+	if err := gateOf(f).TryExclusive(gateByte); err != nil && !errors.Is(err, robust.ErrNoOFD) {
 		f.Close()
 		os.Remove(f.Name())
 		return nil, false, err
@@ -118,7 +119,10 @@ func fill(f *os.File, boot [16]byte, o *Options) error {
 	crash.At("create.allocated")
 	var seed [8]byte
 	rand.Read(seed[:])
-	limit := segmentsFor(o.MaxLocks)
+	limit := uint32(maxSegments)
+	if o.MaxLocks != 0 {
+		limit = segmentsFor(o.MaxLocks)
+	}
 	page := headerImage(boot, binary.LittleEndian.Uint64(seed[:]), uint64(time.Now().UnixNano()), limit)
 	if _, err := f.WriteAt(append(page, stripesImage()...), 0); err != nil {
 		return err

@@ -184,9 +184,9 @@ func (p picture) decodeMembers(s *Snapshot, v *verdicts) {
 
 // The flags of a member's state.
 const (
-	seenByteOnly    = 1 << 40
-	seenLeftInOrder = 2 << 40
-	seenNoByte      = 4 << 40
+	seenByteOnly    = flagByteOnly << 40
+	seenLeftInOrder = flagLeftInOrder << 40
+	seenNoByte      = flagNoByte << 40
 )
 
 // member returns the entry of a member that is attached, nil of any other.

@@ -8,32 +8,13 @@ import (
 	"lockd/robust"
 )
 
-// seenLife says what a slot is; the zero life is an empty slot.
-type seenLife uint64
-
-const (
-	seenClaimed   = 1
-	seenLive      = 2
-	seenExtension = 15
-)
-
-func (l seenLife) isClaimed() bool    { return uint8(l) == seenClaimed }
-func (l seenLife) isLock() bool       { return uint8(l) == seenLive && l.kind() != seenExtension }
-func (l seenLife) isExtension() bool  { return uint8(l) == seenLive && l.kind() == seenExtension }
-func (l seenLife) generation() uint32 { return uint32(l >> 32) }
-func (l seenLife) length() int        { return int(uint8(l >> 24)) }
-func (l seenLife) kind() uint8        { return uint8(l >> 16) }
-func (l seenLife) claimer() robust.Member {
-	return robust.Member{Index: uint16(l >> 32), Generation: uint16(l >> 48)}
-}
-
 // Where a slot's fields are.
 const (
 	atSlotLife      = uint64(unsafe.Offsetof(slot{}.life))
 	atSlotHash      = uint64(unsafe.Offsetof(slot{}.hash))
 	atSlotNext      = uint64(unsafe.Offsetof(slot{}.next))
 	atSlotExtension = uint64(unsafe.Offsetof(slot{}.extension))
-	atSlotTouched   = uint64(unsafe.Offsetof(slot{}.touched))
+	atSlotInserted  = uint64(unsafe.Offsetof(slot{}.inserted))
 	atSlotDeadPID   = uint64(unsafe.Offsetof(slot{}.deadPID))
 	atSlotDeadCause = uint64(unsafe.Offsetof(slot{}.deadCause))
 	atSlotDeaths    = uint64(unsafe.Offsetof(slot{}.abandonments))
@@ -52,7 +33,7 @@ func slotStart(i uint32) uint64   { return entryStart(i, segmentSlots, 0, slotSi
 func recordStart(i uint32) uint64 { return entryStart(i, segmentRecords, recordsInside, recordSize) }
 func bucketStart(i uint32) uint64 { return entryStart(i, segmentBuckets, bucketsInside, bucketSize) }
 
-func (p picture) life(slot uint32) seenLife { return seenLife(p.word64(slotStart(slot) + atSlotLife)) }
+func (p picture) life(slot uint32) slotLife { return slotLife(p.word64(slotStart(slot) + atSlotLife)) }
 
 // slots is how many slots the image can have that were ever handed out.
 func (s *Snapshot) slots() uint32 { return min(s.Bump, s.Segments*segmentSlots) }
@@ -65,11 +46,11 @@ func (p picture) decodeLocks(s *Snapshot) {
 		}
 		at := slotStart(i)
 		l := LockInfo{
-			Kind: Kind(life.kind()), Slot: i, Generation: life.generation(),
+			Kind: life.kind(), Slot: i, Generation: life.generation(),
 			Word:         robust.Word(p.word64(at)),
 			Abandonments: p.word32(at + atSlotDeaths),
 			Fence:        p.word64(at + atSlotFence),
-			Touched:      time.Duration(p.word32(at+atSlotTouched)) * time.Second,
+			Inserted:     time.Duration(p.word32(at+atSlotInserted)) * time.Second,
 		}
 		l.Name, _ = p.name(i, life.length())
 		l.Owner = s.ownerOf(l.Word)
@@ -97,7 +78,7 @@ func (p picture) name(slot uint32, length int) (name string, whole bool) {
 	if rest := uint64(length - inside); rest > 0 {
 		x := p.word32(slotStart(slot) + atSlotExtension)
 		at := slotStart(x) + uint64(unsafe.Offsetof(extension{}.name))
-		if x == 0 || !p.life(x).isExtension() || !p.has(at, rest) {
+		if x == 0 || !p.life(x).isExtension() || p.life(x).extends() != slot || !p.has(at, rest) {
 			return string(raw), false
 		}
 		raw = append(raw, p[at:at+rest]...)

@@ -61,7 +61,7 @@ func (f forgery) addMember(m robust.Member, phase Phase, flags uint64, id robust
 }
 
 func lifeOf(generation uint32, length int, kind uint8) uint64 {
-	return uint64(generation)<<32 | uint64(length)<<24 | uint64(kind)<<16 | seenLive
+	return uint64(generation)<<32 | uint64(length)<<24 | uint64(kind)<<16 | lifeLive
 }
 
 // addLock puts a free mutex of generation 1 into a slot and into its chain;
@@ -75,7 +75,7 @@ func (f forgery) addLock(slot uint32, name string) {
 	f.putText(at+atSlotName, name[:min(len(name), inlineName)])
 	if len(name) > inlineName {
 		f.put32(at+atSlotExtension, slot+50)
-		f.put64(slotStart(slot+50)+atSlotLife, lifeOf(0, 0, seenExtension))
+		f.put64(slotStart(slot+50)+atSlotLife, uint64(extensionLife(slot, 1)))
 		f.putText(slotStart(slot+50)+uint64(unsafe.Offsetof(extension{}.name)), name[inlineName:])
 	}
 	bucket := bucketStart(uint32(hash & (1<<forgedLevel - 1)))
@@ -114,7 +114,7 @@ func forgeBusy() forgery {
 	f.put64(slotStart(1)+atSlotDeadWhen, uint64(time.Unix(1700000200, 0).UnixNano()))
 	f.putText(slotStart(1)+atSlotDeadLabel, strings.Repeat("d", deathLabel))
 	f.put64(slotStart(1)+atSlotFence, 99)
-	f.put32(slotStart(1)+atSlotTouched, 61)
+	f.put32(slotStart(1)+atSlotInserted, 61)
 	f.addWaiter(1, forgedWaiter, 1, 3)
 	f.addWaiter(segmentRecords+1, forgedOwner, 1, 2)
 	f.put64(atGrowth, uint64(robust.Held(forgedOwner, 4242)))
@@ -179,7 +179,7 @@ func TestDecode(t *testing.T) {
 	if d := held.LastDeath; d == nil || d.PID != 77 || d.Label != strings.Repeat("d", deathLabel) || d.When.Unix() != 1700000200 || d.Count != 2 || d.Cause != Cause(1) {
 		t.Errorf("last death: %+v", d)
 	}
-	if held.Fence != 99 || held.Touched != 61*time.Second || held.Abandonments != 2 {
+	if held.Fence != 99 || held.Inserted != 61*time.Second || held.Abandonments != 2 {
 		t.Errorf("held: %+v", held)
 	}
 	if s.Locks[1].LastDeath != nil {
@@ -248,7 +248,7 @@ func TestDecodeAnything(t *testing.T) {
 
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 1))
-	interesting := []uint64{0, 1, 2, 1 << 31, 1<<32 - 1, 1 << 63, 1<<64 - 1, seenLive, seenClaimed}
+	interesting := []uint64{0, 1, 2, 1 << 31, 1<<32 - 1, 1 << 63, 1<<64 - 1, lifeLive, lifeClaimed}
 	for round := range 150 {
 		image := bytes.Clone(whole)
 		for range 1 + random.IntN(3000) {

@@ -2,11 +2,17 @@ package arena
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"lockd/internal/crash"
 )
+
+// growthPatience bounds the wait for who is growing the file: it may be
+// stopped, and there may be idle slots.
+const growthPatience = 50 * time.Millisecond
 
 // grow adds one segment to the file, unless it has as many as its limit. The
 // space is allocated before the header says that it is there: killed in
@@ -16,7 +22,12 @@ func (c *core) grow(ctx context.Context) (bool, error) {
 	if c.noticeGrowth() {
 		return true, nil
 	}
-	l, err := c.acquireLatch(ctx, &c.head.growth, growthDoor)
+	if c.segments() >= min(c.head.limit.Load(), maxSegments) {
+		return false, nil
+	}
+	patience, cancel := context.WithTimeout(ctx, growthPatience)
+	defer cancel()
+	l, err := c.acquireLatch(patience, &c.head.growth, growthDoor)
 	if err != nil {
 		return false, err
 	}
@@ -29,7 +40,7 @@ func (c *core) grow(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	if err := allocate(c.file, int64(fileSize(have)), segmentSize); err != nil {
-		if err == unix.ENOSPC || err == unix.EDQUOT {
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 			err = noSpace(c.path, segmentSize, err)
 		}
 		return false, err

@@ -33,6 +33,8 @@ type binding struct {
 	mapping    *mapping // keeps what slot points to
 }
 
+func (b *binding) key() lotKey { return lotKey{b.index, b.generation} }
+
 // unbound is the binding of a handle that was never used: it always misses.
 var unbound = &binding{word: new(uint64), free: 1, self: 1}
 
@@ -57,66 +59,55 @@ func (h *handle) tryLockSlow() bool {
 		return false
 	}
 	defer c.gate.leave()
-	for {
+	ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
+	defer cancel()
+	for ctx.Err() == nil {
 		b := h.binding()
-		if b == unbound || c.stale(b) {
-			ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
-			err := h.bind(ctx, b)
-			cancel()
-			if err != nil {
-				return false
-			}
-			continue
+		out := stale
+		if !c.stale(b) {
+			out = c.try(b, &h.cell.judged)
 		}
-		switch c.try(b, &h.cell.judged) {
+		switch out {
 		case taken:
 			raceAcquire(c, b)
 			return true
 		case busy:
 			return false
 		}
+		if h.bind(ctx, b) != nil {
+			return false
+		}
 	}
+	return false
 }
 
 // bind looks the name up and ties it to its slot instead of to what the old
 // binding says.
 func (h *handle) bind(ctx context.Context, old *binding) error {
-	p, err := h.arena.core.lookup(ctx, h.cell.name, h.cell.kind)
-	if err != nil {
-		return err
+	c := h.arena.core
+	for {
+		p, err := c.lookup(ctx, h.cell.name, h.cell.kind)
+		if err != nil {
+			return err
+		}
+		if c.tenants.install(h.cell, old, c.bindingOf(p)) {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 	}
-	h.cell.rebind(old, h.arena.core.bindingOf(p))
-	return nil
 }
 
 func (c *core) bindingOf(p place) *binding {
 	b := &binding{
-		word: at[uint64](c.mapping, slotOffset(p.index)), free: uint64(robust.Free(p.generation)), self: uint64(c.self),
-		slot: p.slot, index: p.index, generation: p.generation, mapping: c.mapping,
+		word: at[uint64](c.mapped.Load(), slotOffset(p.index)), free: uint64(robust.Free(p.generation)), self: uint64(c.self),
+		slot: p.slot, index: p.index, generation: p.generation, mapping: c.mapped.Load(),
 	}
 	if slowOnly {
 		b.free, b.self = unbound.free, unbound.self
 	}
 	return b
-}
-
-// present returns the binding of a lock that this process may hold: the
-// name's, if it is in the table. A lock can be held while all handles that
-// knew where it is are gone.
-func (h *handle) present() *binding {
-	if b := h.binding(); b != unbound {
-		return b
-	}
-	c := h.arena.core
-	if checkName(h.cell.name) != nil {
-		return nil
-	}
-	p, ok := c.find(hashName(c.head.seed.Load(), h.cell.name), h.cell.name)
-	if !ok || p.kind != h.cell.kind {
-		return nil
-	}
-	h.cell.rebind(unbound, c.bindingOf(p))
-	return h.binding()
 }
 
 // release gives the lock back; with A in extra, as abandoned by a panic.
@@ -126,7 +117,7 @@ func (h *handle) release(extra robust.Word) error {
 		return nil // closing gives everything back
 	}
 	defer c.gate.leave()
-	if b := h.present(); b == nil || !c.release(b, extra) {
+	if b := h.binding(); b == unbound || c.stale(b) || !c.release(b, extra) {
 		return fmt.Errorf("arena: unlock of %q: %w by this process", h.cell.name, ErrNotHeld)
 	}
 	return nil
@@ -140,8 +131,8 @@ func (h *handle) held(what string, f func(c *core, b *binding) bool) error {
 		return fmt.Errorf("arena: %s of %q: %w", what, h.cell.name, ErrClosed)
 	}
 	defer c.gate.leave()
-	b := h.present()
-	if b == nil || !robust.Word(b.slot.word.Load()).SameHolding(c.self) || !f(c, b) {
+	b := h.binding()
+	if c.stale(b) || !robust.Word(b.slot.word.Load()).SameHolding(c.self) || !f(c, b) {
 		return fmt.Errorf("arena: %s of %q: %w by this process", what, h.cell.name, ErrNotHeld)
 	}
 	return nil

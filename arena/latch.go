@@ -41,6 +41,7 @@ type latch struct {
 	word    *atomic.Uint64
 	door    chan struct{}
 	rebuild bool // what it guards may be half-changed
+	whole   bool // what it guards is whole again: end may release
 }
 
 // acquireLatch waits for a latch until the context ends or the arena closes.
@@ -123,6 +124,17 @@ func (l *latch) release() {
 	l.drop(0)
 }
 
+// end is deferred by whoever changes what the latch guards: it releases if the
+// change was finished, and leaves the rebuilding to the next holder if a panic
+// cut it short.
+func (l *latch) end() {
+	if l.whole {
+		l.release()
+		return
+	}
+	l.spoil()
+}
+
 // spoil frees the latch and leaves the rebuilding to the next holder.
 func (l *latch) spoil() { l.drop(robust.Abandoned) }
 
@@ -134,7 +146,7 @@ func (l *latch) drop(flags robust.Word) {
 		}
 		if l.word.CompareAndSwap(uint64(w), uint64(flags)) {
 			if w.Has(robust.Waiters) {
-				futex.Wake(futex.Low(l.word), 1<<30)
+				futex.Wake(futex.Low(l.word), futex.All)
 			}
 			break
 		}

@@ -136,7 +136,7 @@ type slot struct {
 	next         atomic.Uint32 // 24  slot, under the stripe's latch
 	extension    atomic.Uint32 // 28  slot with the rest of a long name; the claimer
 	records      atomic.Uint32 // 32  first record; kinds with records, under the slot's latch
-	touched      atomic.Uint32 // 36  s since boot when a process last looked the name up
+	inserted     atomic.Uint32 // 36  s since boot when the name came in; the claimer
 	deadPID      atomic.Uint32 // 40  the reclaimer, while it holds
 	deadCause    atomic.Uint32 // 44  the reclaimer, while it holds
 	abandonments atomic.Uint32 // 48  the reclaimer, while it holds
@@ -158,7 +158,10 @@ const (
 )
 
 // extension is a slot that holds the end of a long name. Its word is never
-// free in a generation that a handle could have.
+// free in a generation that a handle could have. Nothing is ever written to a
+// slot late, by who took it for what it was before, where the name is now:
+// words are swapped, lives are swapped, and the rest is written by a holder,
+// a claimer or under a latch.
 type extension struct {
 	_ structs.HostLayout
 

@@ -14,9 +14,15 @@ type lot struct {
 	shards [64]lotShard
 }
 
+// lotKey is a slot in one generation: under its next name others wait.
+type lotKey struct {
+	index      uint32
+	generation uint32
+}
+
 type lotShard struct {
 	mu     sync.Mutex
-	queues map[uint32]*queue
+	queues map[lotKey]*queue
 	_      [40]byte
 }
 
@@ -27,7 +33,7 @@ type lotShard struct {
 // If the list is not empty, there is an agent, or a goroutine of this process
 // holds the lock with L in its word and appoints the agent when it releases.
 type queue struct {
-	index uint32
+	key   lotKey
 	slot  *slot
 	users int // guarded by the shard
 
@@ -92,41 +98,41 @@ func (w *waiter) waited() time.Duration { return time.Duration(futex.Now() - w.s
 
 func (l *lot) init() {
 	for i := range l.shards {
-		l.shards[i].queues = make(map[uint32]*queue)
+		l.shards[i].queues = make(map[lotKey]*queue)
 	}
 }
 
-func (l *lot) shard(index uint32) *lotShard { return &l.shards[index%uint32(len(l.shards))] }
+func (l *lot) shard(key lotKey) *lotShard { return &l.shards[key.index%uint32(len(l.shards))] }
 
 // enter returns the queue of a slot, to be left by leave.
-func (l *lot) enter(index uint32, s *slot) *queue {
-	sh := l.shard(index)
+func (l *lot) enter(key lotKey, s *slot) *queue {
+	sh := l.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	q := sh.queues[index]
+	q := sh.queues[key]
 	if q == nil {
-		q = &queue{index: index, slot: s}
-		sh.queues[index] = q
+		q = &queue{key: key, slot: s}
+		sh.queues[key] = q
 	}
 	q.users++
 	return q
 }
 
 func (l *lot) leave(q *queue) {
-	sh := l.shard(q.index)
+	sh := l.shard(q.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if q.users--; q.users == 0 {
-		delete(sh.queues, q.index)
+		delete(sh.queues, q.key)
 	}
 }
 
 // find returns the queue of a slot if there is one, to be left by leave.
-func (l *lot) find(index uint32) *queue {
-	sh := l.shard(index)
+func (l *lot) find(key lotKey) *queue {
+	sh := l.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	q := sh.queues[index]
+	q := sh.queues[key]
 	if q != nil {
 		q.users++
 	}
@@ -156,6 +162,17 @@ func (q *queue) nudge() {
 	q.mu.Lock()
 	if q.agent != nil {
 		q.agent.signal()
+	}
+	q.mu.Unlock()
+}
+
+// rouse makes every goroutine look whether it should give up: the agent may
+// be one that never does.
+func (q *queue) rouse() {
+	q.nudge()
+	q.mu.Lock()
+	for w := q.list.first; w != nil; w = w.next {
+		w.signal()
 	}
 	q.mu.Unlock()
 }

@@ -45,10 +45,21 @@ func mapFile(f *os.File, usable uint64) (*mapping, error) {
 // retire puts zero pages over the mapping. A store or compare-and-swap that is
 // under way lands either in the file or in the zero pages, never nowhere.
 func (m *mapping) retire() error {
-	_, err := unix.MmapPtr(-1, 0, unsafe.Pointer(unsafe.SliceData(m.bytes)), uintptr(len(m.bytes)),
-		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED|unix.MAP_NORESERVE)
-	if err != nil {
-		return fmt.Errorf("arena: retire mapping: %w", err)
+	// Only what handles can point to has to be there; the rest keeps its
+	// addresses, at no cost where memory is not overcommitted.
+	usable := m.usable.Load()
+	for _, part := range []struct {
+		bytes []byte
+		prot  int
+	}{{m.bytes[:usable], unix.PROT_READ | unix.PROT_WRITE}, {m.bytes[usable:], unix.PROT_NONE}} {
+		if len(part.bytes) == 0 {
+			continue
+		}
+		_, err := unix.MmapPtr(-1, 0, unsafe.Pointer(unsafe.SliceData(part.bytes)), uintptr(len(part.bytes)),
+			part.prot, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED|unix.MAP_NORESERVE)
+		if err != nil {
+			return fmt.Errorf("arena: retire mapping: %w", err)
+		}
 	}
 	runtime.AddCleanup(m, func(b mmap.MMap) { b.Unmap() }, m.bytes)
 	return nil

@@ -1,6 +1,7 @@
 package arena
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -48,7 +49,7 @@ func (c *core) memberAt(index uint16) *member {
 	if index == 0 || index >= memberEntries {
 		return nil
 	}
-	return at[member](c.mapping, membersStart+uint64(index)*memberSize)
+	return at[member](c.mapped.Load(), membersStart+uint64(index)*memberSize)
 }
 
 // join takes a member entry, round-robin so that a generation does not come
@@ -160,7 +161,7 @@ type peer struct {
 
 // peerOf copies the entry of a member. It is false if the entry is not that
 // member's any more (or never was: shared memory is not trusted).
-func (c *core) peerOf(m robust.Member) (peer, bool) {
+func (c *core) peerOf(m robust.Member) (p peer, ok bool) {
 	e := c.memberAt(m.Index)
 	if e == nil {
 		return peer{}, false
@@ -169,11 +170,17 @@ func (c *core) peerOf(m robust.Member) (peer, bool) {
 	if state.phase() != phaseLive || state.generation() != m.Generation {
 		return peer{}, false
 	}
-	p := peer{
+	p = peer{
 		member: m, state: state, label: loadText(e.label[:]),
 		identity: robust.Identity{PID: state.pid(), PIDNS: e.pidNS.Load(), PidfdInode: e.pidfd.Load(), StartTime: e.startTime.Load()},
 	}
-	return p, memberState(e.state.Load()) == state
+	return p, true
+}
+
+// unchanged tells whether the entry still says what was copied: if so, the
+// copy is of one member.
+func (c *core) unchanged(p peer) bool {
+	return memberState(c.memberAt(p.member.Index).state.Load()) == p.state
 }
 
 // judge says whether the owner of the word that was just loaded is gone.
@@ -181,7 +188,8 @@ func (c *core) peerOf(m robust.Member) (peer, bool) {
 // A word whose member entry is not that member's belongs to nobody: an entry
 // is freed only after no word names its member, so either the word has changed
 // since it was loaded, and a compare-and-swap from it fails, or the file is
-// damaged.
+// damaged. An entry that changes while it is looked at is Unknown: look at the
+// word again.
 func (c *core) judge(m robust.Member) (peer, robust.Verdict) {
 	if m == c.member {
 		return peer{}, robust.Alive
@@ -191,8 +199,8 @@ func (c *core) judge(m robust.Member) (peer, robust.Verdict) {
 		return peer{member: m}, robust.Gone
 	}
 	verdict := c.judgePeer(p)
-	if verdict == robust.Gone && memberState(c.memberAt(m.Index).state.Load())|memberState(flagLeftInOrder)<<40 != p.state|memberState(flagLeftInOrder)<<40 {
-		return p, robust.Unknown // withdrawn or settled meanwhile: look at the word again
+	if verdict == robust.Gone && !c.unchanged(p) {
+		return p, robust.Unknown
 	}
 	return p, verdict
 }
@@ -218,6 +226,24 @@ func (c *core) judgeJoining(index uint16, state memberState) robust.Verdict {
 // holdings are not half-changed.
 func (p peer) leftInOrder() bool { return p.state.flags()&flagLeftInOrder != 0 }
 
+// stateIn reads a member's state from a file that is not mapped.
+func stateIn(f *os.File, index int) memberState {
+	var raw [8]byte
+	if _, err := unix.Pread(int(f.Fd()), raw[:], membersStart+int64(index)*memberSize); err != nil {
+		return 0
+	}
+	return memberState(binary.LittleEndian.Uint64(raw[:]))
+}
+
+func anyLive(f *os.File, indices []int) bool {
+	for _, i := range indices {
+		if stateIn(f, i).phase() != phaseFree {
+			return true
+		}
+	}
+	return false
+}
+
 // pidsOf lists the process ids of members, for an error.
 func pidsOf(f *os.File, indices []int) string {
 	const most = 8
@@ -227,14 +253,10 @@ func pidsOf(f *os.File, indices []int) string {
 			b.WriteString(", …")
 			break
 		}
-		var raw [8]byte
-		if _, err := unix.Pread(int(f.Fd()), raw[:], membersStart+int64(i)*memberSize); err != nil {
-			continue
-		}
 		if n > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "pid %d", uint32(raw[0])|uint32(raw[1])<<8|uint32(raw[2])<<16|uint32(raw[3])<<24)
+		fmt.Fprintf(&b, "pid %d", stateIn(f, i).pid())
 	}
 	return b.String()
 }

@@ -17,9 +17,9 @@ type Options struct {
 	// it can see them.
 	Mode fs.FileMode
 	// MaxLocks is how many locks the arena may grow to, at most about a
-	// million, which 0 means. It is rounded up to whole segments of 1024. An
-	// opener that asks for more than the file has raises the file's limit; one
-	// that asks for less leaves it.
+	// million, which is what 0 means to the one who creates the file. It is
+	// rounded up to whole segments of 1024. An opener that asks for more than the
+	// file has raises the file's limit; one that asks for less, or says 0, leaves it.
 	MaxLocks int
 	// Label says what this process is, for the inspector and for heirs, in at
 	// most 72 bytes; longer ones are cut. Empty means the program's name. The
@@ -56,11 +56,8 @@ func (o *Options) withDefaults() (Options, error) {
 	if v.Mode&^0o777 != 0 || v.Mode&0o600 != 0o600 {
 		return v, fmt.Errorf("arena: %w: Mode %#o must be permission bits that let the owner read and write", ErrOptions, v.Mode)
 	}
-	if v.MaxLocks == 0 {
-		v.MaxLocks = maxLocks
-	}
-	if v.MaxLocks < 1 || v.MaxLocks > maxLocks {
-		return v, fmt.Errorf("arena: %w: MaxLocks %d is not in 1 … %d", ErrOptions, v.MaxLocks, maxLocks)
+	if v.MaxLocks < 0 || v.MaxLocks > maxLocks {
+		return v, fmt.Errorf("arena: %w: MaxLocks %d is not in 1 … %d, nor 0 for as many as there can be", ErrOptions, v.MaxLocks, maxLocks)
 	}
 	if v.Timeout < 0 {
 		return v, fmt.Errorf("arena: %w: Timeout %v is negative", ErrOptions, v.Timeout)

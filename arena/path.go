@@ -67,7 +67,7 @@ func openExisting(path string) (*os.File, error) {
 			return os.NewFile(uintptr(fd), path), nil
 		case unix.EINTR:
 			continue
-		case unix.ENOENT:
+		case unix.ENOENT, unix.ENOTDIR:
 			return nil, fmt.Errorf("arena: %w: %s", ErrNotExist, path)
 		case unix.ELOOP:
 			return nil, fmt.Errorf("arena: %w: %s is a symbolic link; name the file itself", ErrUnsafeFile, path)

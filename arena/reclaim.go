@@ -57,7 +57,7 @@ func (c *core) letGo(index uint32, s *slot) {
 		}
 		if s.word.CompareAndSwap(uint64(w), uint64(w.Released(life.generation()))) {
 			crash.At("letgo.freed")
-			c.wakeAfter(index, s, w, false)
+			c.wakeAfter(lotKey{index, life.generation()}, s, w, false)
 			return
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -49,6 +50,9 @@ var errAgain = errors.New("arena file changed while it was opened")
 func (r *registry) openOnce(path string, o *Options) (*core, error) {
 	f, err := openExisting(path)
 	if errors.Is(err, ErrNotExist) && !o.MustExist {
+		if err := r.outlived(path); err != nil {
+			return nil, err
+		}
 		if err := create(path, o); err != nil && err != errExists {
 			return nil, err
 		}
@@ -70,15 +74,14 @@ func (r *registry) openOnce(path string, o *Options) (*core, error) {
 	}
 	id := idOf(&st)
 	if c := r.cores[id]; c != nil {
+		c.raiseLimit(o)
 		return c, nil
 	}
 	if err := checkFile(path, &st, o); err != nil {
 		return nil, err
 	}
-	for _, c := range r.cores {
-		if c.path == path && c.checkReplaced() {
-			return nil, fmt.Errorf("arena: open %s: %w; close the old one first", path, ErrReplaced)
-		}
+	if err := r.outlived(path); err != nil {
+		return nil, err
 	}
 	p, err := preambleOf(f, path, &st)
 	if err != nil {
@@ -113,12 +116,26 @@ func (r *registry) openOnce(path string, o *Options) (*core, error) {
 	return c, nil
 }
 
+// outlived says that this process has a file open that had the path before.
+func (r *registry) outlived(path string) error {
+	for _, c := range r.cores {
+		if c.path == path && c.checkReplaced() {
+			return fmt.Errorf("arena: open %s: %w; close the old one first", path, ErrReplaced)
+		}
+	}
+	return nil
+}
+
 // preambleOf reads and judges the first page; the file is not touched.
 func preambleOf(f *os.File, path string, st *unix.Stat_t) (preamble, error) {
 	page := make([]byte, headerSize)
 	n, err := f.ReadAt(page, 0)
 	if err != nil && err != io.EOF {
 		return preamble{}, fmt.Errorf("arena: read %s: %w", path, err)
+	}
+	// The size after the header: the file may be growing.
+	if err := unix.Fstat(int(f.Fd()), st); err != nil {
+		return preamble{}, fmt.Errorf("arena: stat %s: %w", path, err)
 	}
 	return readPreamble(path, page[:n], uint64(st.Size))
 }
@@ -151,9 +168,15 @@ func (r *registry) leave(c *core) error { return r.drop(c, true) }
 func (r *registry) drop(c *core, inOrder bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.openings--; c.openings > 0 && !inOrder {
+	if c.detached {
+		return fmt.Errorf("arena: close %s: %w: the process has left it", c.path, ErrClosed)
+	}
+	if inOrder {
+		c.leaveInOrder()
+	} else if c.openings--; c.openings > 0 {
 		return nil
 	}
+	c.detached = true
 	delete(r.cores, c.id)
 	return c.detach(inOrder)
 }
@@ -183,7 +206,7 @@ func Remove(name string) error {
 		return err
 	}
 	defer gate.Unlock(gateByte)
-	held, err := gate.HeldIn(1, memberEntries-1)
+	held, err := attachedTo(f)
 	if err != nil {
 		return fmt.Errorf("arena: remove %s: cannot tell who is attached: %w", path, err)
 	}
@@ -198,4 +221,20 @@ func Remove(name string) error {
 		return fmt.Errorf("arena: %w to remove %s: %w", ErrPermission, path, err)
 	}
 	return nil
+}
+
+// leavingPatience is how long the byte of a member that has withdrawn may stay
+// locked: a child that is just being started has the description, too, until
+// its exec.
+const leavingPatience = 500 * time.Millisecond
+
+// attachedTo lists who is attached to the file. The gate is held.
+func attachedTo(f *os.File) ([]int, error) {
+	for deadline := time.Now().Add(leavingPatience); ; {
+		held, err := gateOf(f).HeldIn(1, memberEntries-1)
+		if err != nil || len(held) == 0 || time.Now().After(deadline) || anyLive(f, held) {
+			return held, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }

@@ -42,7 +42,7 @@ func (c *core) release(b *binding, extra robust.Word) bool {
 		}
 		if s.word.CompareAndSwap(uint64(w), uint64(next)) {
 			crash.At("release.freed")
-			c.wakeAfter(b.index, s, w, true)
+			c.wakeAfter(b.key(), s, w, true)
 			return true
 		}
 	}
@@ -50,10 +50,10 @@ func (c *core) release(b *binding, extra robust.Word) bool {
 
 // wakeAfter wakes who waits for a slot that was just freed from the word w.
 // With goroutines of this process waiting too, they get a few turns first.
-func (c *core) wakeAfter(index uint32, s *slot, w robust.Word, turns bool) {
+func (c *core) wakeAfter(key lotKey, s *slot, w robust.Word, turns bool) {
 	local := false
 	if w.Has(robust.Local) {
-		local = c.signalLocal(index, turns)
+		local = c.signalLocal(key, turns)
 	}
 	if w.Has(robust.Waiters) && (!local || w.Has(robust.Starved)) {
 		c.wakeOne(s)
@@ -84,8 +84,8 @@ func (c *core) wakeOne(s *slot) {
 
 // signalLocal signals the agent of this process, appointing one if need be. It
 // is true if that is enough for this time.
-func (c *core) signalLocal(index uint32, turns bool) bool {
-	q := c.lot.find(index)
+func (c *core) signalLocal(key lotKey, turns bool) bool {
+	q := c.lot.find(key)
 	if q == nil {
 		return false
 	}
@@ -110,7 +110,7 @@ func (c *core) handOver(b *binding, w robust.Word) bool {
 	if w.Has(robust.Starved) {
 		return false
 	}
-	q := c.lot.find(b.index)
+	q := c.lot.find(b.key())
 	if q == nil {
 		return false
 	}

@@ -88,8 +88,7 @@ func (c *core) settleUnlessAnother() bool {
 		return false
 	}
 	defer l.release()
-	c.settleDead()
-	return true
+	return c.settleDead()
 }
 
 // dead are the members that one pass settles.
@@ -126,9 +125,13 @@ func (c *core) findDead() dead {
 	return d
 }
 
-// settleDead is one pass. It needs no latch of its own.
-func (c *core) settleDead() {
+// settleDead is one pass. It needs no latch of its own. It is false if some of
+// the dead could not be settled wholly yet.
+func (c *core) settleDead() bool {
 	d := c.findDead()
+	// The dead may have held what is in segments that this process has not
+	// noticed; they did nothing after they were found dead.
+	c.noticeGrowth()
 	for _, i := range d.joining {
 		e := c.memberAt(i)
 		state := memberState(e.state.Load())
@@ -137,7 +140,7 @@ func (c *core) settleDead() {
 		}
 	}
 	if len(d.members) == 0 {
-		return
+		return true
 	}
 	crash.At("settle.begin")
 	var passed []string
@@ -157,8 +160,8 @@ func (c *core) settleDead() {
 			r.owner.CompareAndSwap(owner, 0)
 		}
 	}
-	if !c.settleLatches(d) {
-		return // somebody living stands in the way: their entries stay
+	if !c.settleLatches(d) || c.head.segments.Load() > c.segments() {
+		return false // something of theirs could not be reached: their entries stay
 	}
 	crash.At("settle.frees")
 	for i, p := range d.members {
@@ -171,30 +174,43 @@ func (c *core) settleDead() {
 	if len(passed) > 0 {
 		c.log.Info("gave back locks whose owners are gone", "locks", strings.Join(passed, ", "))
 	}
+	return true
 }
 
-// settleSlot gives back what one of the dead holds or has claimed.
-func (c *core) settleSlot(i uint32, s *slot, d dead) bool {
-	if life := slotLife(s.life.Load()); life.phase() == lifeClaimed {
-		if _, gone := d.has(life.claimer()); gone {
-			c.emptyExtension(i, s)
-			s.life.CompareAndSwap(uint64(life), lifeEmpty)
+// settleSlot gives back what one of the dead holds or has claimed. Afterwards
+// the slot names none of them.
+func (c *core) settleSlot(i uint32, s *slot, d dead) (gaveBack bool) {
+	c.settleClaim(i, s, d)
+	for {
+		w := robust.Word(s.word.Load())
+		p, gone := d.has(w.Owner())
+		if w.IsFree() || !gone {
+			return gaveBack
+		}
+		crash.At("settle.slot")
+		if c.seize(s, w, p) {
+			c.letGo(i, s)
+			gaveBack = true
 		}
 	}
-	w := robust.Word(s.word.Load())
-	if w.IsFree() {
-		return false
+}
+
+// settleClaim empties a slot that one of the dead had claimed, and first the
+// extension that its name was to have. The dead may have raised the slot's
+// generation or not.
+func (c *core) settleClaim(i uint32, s *slot, d dead) {
+	life := slotLife(s.life.Load())
+	if _, gone := d.has(life.claimer()); life.phase() != lifeClaimed || !gone {
+		return
 	}
-	p, gone := d.has(w.Owner())
-	if !gone {
-		return false
+	generation := robust.Word(s.word.Load()).Generation()
+	if slotLife(s.life.Load()) != life {
+		return // settled by another; the generation may be a later one's
 	}
-	crash.At("settle.slot")
-	if !c.seize(s, w, p) {
-		return false
-	}
-	c.letGo(i, s)
-	return true
+	crash.At("settle.claim")
+	c.emptyExtension(i, s, generation)
+	c.emptyExtension(i, s, generation+1)
+	s.life.CompareAndSwap(uint64(life), lifeEmpty)
 }
 
 // settleLatches frees the latches that the dead hold, for these name them too.
@@ -202,7 +218,7 @@ func (c *core) settleSlot(i uint32, s *slot, d dead) bool {
 // needs it next.
 func (c *core) settleLatches(d dead) bool {
 	clean := true
-	free := func(word *atomic.Uint64, door int) {
+	free := func(word *atomic.Uint64, door int, done func(*latch)) {
 		w := robust.Word(word.Load())
 		if _, gone := d.has(w.Owner()); w.IsFree() || !gone {
 			return
@@ -213,14 +229,15 @@ func (c *core) settleLatches(d dead) bool {
 			clean = clean && !gone
 			return
 		}
-		l.spoil()
+		done(&l)
 	}
 	for n := range uint64(stripeCount) {
-		free(&c.stripeAt(n).latch, int(n))
+		free(&c.stripeAt(n).latch, int(n), (*latch).spoil)
 	}
-	free(&c.head.growth, growthDoor)
+	// These two guard nothing that could be half-changed.
+	free(&c.head.growth, growthDoor, (*latch).release)
 	if w := robust.Word(c.head.settler.Load()); !w.SameHolding(c.self) {
-		free(&c.head.settler, settlerDoor)
+		free(&c.head.settler, settlerDoor, (*latch).release)
 	}
 	return clean
 }

@@ -42,8 +42,7 @@ func (k Kind) String() string {
 //	empty ──claim──▶ claimed ──publish──▶ live ──evict──▶ claimed or empty
 //
 // Only a claimed slot is written to, by its claimer; only a live one is in a
-// chain. A claim of a dead member is settled to empty. An extension's
-// generation is the index of the slot whose name it ends.
+// chain. A claim of a dead member is settled to empty.
 type slotLife uint64
 
 const (
@@ -60,8 +59,19 @@ func liveLife(generation uint32, length int, kind Kind) slotLife {
 	return slotLife(generation)<<32 | slotLife(length)<<24 | slotLife(kind)<<16 | lifeLive
 }
 
+// extensionLife says whose name an extension ends: a slot and, as many bits as
+// there is room for, its generation.
+func extensionLife(main uint32, generation uint32) slotLife {
+	return slotLife(main)<<44 | slotLife(generation&(1<<20-1))<<24 | slotLife(kindExtension)<<16 | lifeLive
+}
+
+func (l slotLife) extends() uint32 { return uint32(l >> 44) }
+
 func (l slotLife) phase() uint8       { return uint8(l) }
 func (l slotLife) isLive() bool       { return l.phase() == lifeLive }
+func (l slotLife) isLock() bool       { return l.isLive() && l.kind() != kindExtension }
+func (l slotLife) isExtension() bool  { return l.isLive() && l.kind() == kindExtension }
+func (l slotLife) isClaimed() bool    { return l.phase() == lifeClaimed }
 func (l slotLife) generation() uint32 { return uint32(l >> 32) }
 func (l slotLife) length() int        { return int(uint8(l >> 24)) }
 func (l slotLife) kind() Kind         { return Kind(l >> 16) }
@@ -81,9 +91,9 @@ func (c *core) slotAt(i uint32) *slot {
 	if i == 0 || i >= maxSegments*segmentSlots {
 		return nil
 	}
-	s := at[slot](c.mapping, slotOffset(i))
+	s := at[slot](c.mapped.Load(), slotOffset(i))
 	if s == nil && c.noticeGrowth() {
-		s = at[slot](c.mapping, slotOffset(i))
+		s = at[slot](c.mapped.Load(), slotOffset(i))
 	}
 	return s
 }
@@ -92,22 +102,22 @@ func (c *core) extensionAt(i uint32) *extension {
 	if c.slotAt(i) == nil {
 		return nil
 	}
-	return at[extension](c.mapping, slotOffset(i))
+	return at[extension](c.mapped.Load(), slotOffset(i))
 }
 
 func (c *core) bucketAt(i uint32) *bucket {
-	return at[bucket](c.mapping, segmentsStart+uint64(i/segmentBuckets)*segmentSize+bucketsInside+uint64(i%segmentBuckets)*bucketSize)
+	return at[bucket](c.mapped.Load(), segmentsStart+uint64(i/segmentBuckets)*segmentSize+bucketsInside+uint64(i%segmentBuckets)*bucketSize)
 }
 
 func (c *core) recordAt(i uint32) *record {
 	if i == 0 {
 		return nil
 	}
-	return at[record](c.mapping, segmentsStart+uint64(i/segmentRecords)*segmentSize+recordsInside+uint64(i%segmentRecords)*recordSize)
+	return at[record](c.mapped.Load(), segmentsStart+uint64(i/segmentRecords)*segmentSize+recordsInside+uint64(i%segmentRecords)*recordSize)
 }
 
 func (c *core) stripeAt(hash uint64) *stripe {
-	return at[stripe](c.mapping, stripesStart+(hash%stripeCount)*stripeSize)
+	return at[stripe](c.mapped.Load(), stripesStart+(hash%stripeCount)*stripeSize)
 }
 
 // slotName reads a live slot's name.
@@ -117,7 +127,7 @@ func (c *core) slotName(s *slot) string {
 
 // segments is how many this process may touch.
 func (c *core) segments() uint32 {
-	return uint32((c.mapping.usable.Load() - segmentsStart) / segmentSize)
+	return uint32((c.mapped.Load().usable.Load() - segmentsStart) / segmentSize)
 }
 
 // noticeGrowth looks whether others have made the file larger. What the header
@@ -131,7 +141,7 @@ func (c *core) noticeGrowth() bool {
 	if unix.Fstat(int(c.file.Fd()), &st) != nil || uint64(st.Size) < fileSize(said) {
 		return false
 	}
-	raise(&c.mapping.usable, fileSize(said))
+	raise(&c.mapped.Load().usable, fileSize(said))
 	return true
 }
 

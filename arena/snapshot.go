@@ -85,7 +85,7 @@ type LockInfo struct {
 	Abandonments uint32
 	LastDeath    *Death
 	Fence        uint64        // the last one drawn, or what the first will be larger than
-	Touched      time.Duration // since boot: when a process last looked the name up
+	Inserted     time.Duration // since boot: when the name came into the table
 }
 
 // Held tells whether somebody, dead or alive, holds the lock.

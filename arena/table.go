@@ -2,6 +2,7 @@ package arena
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 	"sync/atomic"
@@ -74,7 +75,7 @@ func (c *core) walk(head *bucket, hash uint64, name string, steps int) (place, b
 
 func (c *core) match(i uint32, s *slot, hash uint64, name string) (place, bool) {
 	life := slotLife(s.life.Load())
-	if s.hash.Load() != hash || !life.isLive() || life.length() != len(name) || life.kind() == kindExtension {
+	if s.hash.Load() != hash || !life.isLock() || life.length() != len(name) {
 		return place{}, false
 	}
 	var x *extension
@@ -112,9 +113,6 @@ func (c *core) lookup(ctx context.Context, name string, kind Kind) (place, error
 	if p.kind != kind {
 		return place{}, fmt.Errorf("arena: %w: %q is a %v here, asked for as a %v", ErrKind, name, p.kind, kind)
 	}
-	if now := c.uptime(); p.slot.touched.Load() != now {
-		p.slot.touched.Store(now)
-	}
 	return p, nil
 }
 
@@ -123,6 +121,11 @@ func (c *core) lookup(ctx context.Context, name string, kind Kind) (place, error
 // evict, grow or settle.
 func (c *core) insert(ctx context.Context, hash uint64, name string, kind Kind) (place, error) {
 	claimed, err := c.claimSlot(ctx)
+	if errors.Is(err, ErrTableFull) {
+		if p, ok := c.findLatched(ctx, hash, name); ok {
+			return p, nil
+		}
+	}
 	if err != nil {
 		return place{}, err
 	}
@@ -134,27 +137,55 @@ func (c *core) insert(ctx context.Context, hash uint64, name string, kind Kind) 
 		}
 	}
 	crash.At("insert.claimed")
+	p, inserted, err := c.insertClaimed(ctx, hash, name, kind, claimed, rest)
+	if !inserted {
+		c.unclaim(claimed)
+		c.unclaim(rest)
+	}
+	return p, err
+}
+
+// findLatched looks the name up under its stripe's latch: a walk without it
+// can miss a name whose chain is just being moved.
+func (c *core) findLatched(ctx context.Context, hash uint64, name string) (place, bool) {
 	l, err := c.latchStripe(ctx, hash)
 	if err != nil {
-		c.unclaim(claimed)
-		c.unclaim(rest)
-		return place{}, err
+		return place{}, false
 	}
+	defer l.end()
+	p, ok := c.walkLatched(hash, name)
+	l.whole = true
+	return p, ok
+}
+
+// walkLatched is the walk that does not miss. The stripe's latch is held.
+func (c *core) walkLatched(hash uint64, name string) (place, bool) {
 	head := c.chainHead(hash, c.stripeAt(hash).level.Load())
 	c.catchUp(head, hash)
-	if p, ok := c.walk(head, hash, name, maxSegments*segmentSlots); ok {
-		l.release()
-		c.unclaim(claimed)
-		c.unclaim(rest)
-		return p, nil
+	return c.walk(head, hash, name, maxSegments*segmentSlots)
+}
+
+// insertClaimed puts the name into the claimed slots, unless it is found to be
+// in the table by now.
+func (c *core) insertClaimed(ctx context.Context, hash uint64, name string, kind Kind, claimed, rest uint32) (p place, inserted bool, err error) {
+	l, err := c.latchStripe(ctx, hash)
+	if err != nil {
+		return place{}, false, err
 	}
-	p := c.fill(claimed, rest, hash, name, kind)
+	defer l.end()
+	p, ok := c.walkLatched(hash, name)
+	if ok {
+		l.whole = true
+		return p, false, nil
+	}
+	p = c.fill(claimed, rest, hash, name, kind)
 	crash.At("insert.live")
+	head := c.chainHead(hash, c.stripeAt(hash).level.Load())
 	p.slot.next.Store(head.Load())
 	head.Store(claimed)
 	crash.At("insert.linked")
-	l.release()
-	return p, nil
+	l.whole = true
+	return p, true, nil
 }
 
 // catchUp brings the life of slots with this hash to the generation of their
@@ -168,7 +199,10 @@ func (c *core) catchUp(head *bucket, hash uint64) {
 			return
 		}
 		life := slotLife(s.life.Load())
-		if w := robust.Word(s.word.Load()); s.hash.Load() == hash && life.isLive() && ahead(w, life) {
+		if w := robust.Word(s.word.Load()); s.hash.Load() == hash && life.isLock() && ahead(w, life) {
+			if x := c.slotAt(s.extension.Load()); x != nil {
+				x.life.CompareAndSwap(uint64(extensionLife(i, life.generation())), uint64(extensionLife(i, w.Generation())))
+			}
 			s.life.CompareAndSwap(uint64(life), uint64(liveLife(w.Generation(), life.length(), life.kind())))
 		}
 		i = s.next.Load()
@@ -194,10 +228,10 @@ func (c *core) fill(claimed, rest uint32, hash uint64, name string, kind Kind) p
 	s.abandonments.Store(0)
 	s.deadWhen.Store(0)
 	s.fence.Store(c.head.fenceHigh.Load())
-	s.touched.Store(c.uptime())
+	s.inserted.Store(c.uptime())
 	crash.At("insert.filled")
 	if x != nil {
-		x.life.Store(uint64(liveLife(claimed, 0, kindExtension)))
+		x.life.Store(uint64(extensionLife(claimed, generation)))
 	}
 	s.word.Store(uint64(robust.Free(generation)))
 	crash.At("insert.word")
@@ -215,14 +249,21 @@ func (c *core) latchStripe(ctx context.Context, hash uint64) (latch, error) {
 	if err != nil {
 		return l, err
 	}
+	whole := false
+	defer func() {
+		if !whole {
+			l.spoil()
+		}
+	}()
 	c.freshen(&l, s, uint64(number))
+	whole = true
 	return l, nil
 }
 
 func (c *core) freshen(l *latch, s *stripe, number uint64) {
 	c.noticeGrowth()
 	level := levelFor(c.segments())
-	if l.rebuild || s.level.Load() > levelFor(maxSegments) {
+	if had := s.level.Load(); l.rebuild || had < levelFor(1) || had > level {
 		c.rebuild(s, number, level)
 		l.rebuild = false
 	} else if s.level.Load() < level {
@@ -268,12 +309,12 @@ func (c *core) rebuild(s *stripe, number uint64, level uint32) {
 		}
 		life := slotLife(t.life.Load())
 		hash := t.hash.Load()
-		if !life.isLive() || life.kind() == kindExtension || hash%stripeCount != number {
+		if !life.isLock() || hash%stripeCount != number {
 			continue
 		}
 		crash.At("rebuild.slot")
 		if w := robust.Word(t.word.Load()); ahead(w, life) && !w.Has(robust.Abandoned) {
-			c.emptied(i, t, lifeEmpty)
+			c.emptied(i, t, life, lifeEmpty)
 			continue
 		}
 		head := c.chainHead(hash, level)

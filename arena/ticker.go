@@ -116,14 +116,14 @@ func (t *ticker) run() {
 func (t *ticker) tick() bool {
 	c := t.c
 	if c.checkReplaced() {
-		c.lot.nudgeAll()
-		return false
+		c.lot.all((*queue).rouse)
 	}
 	var queues []*queue
 	c.lot.all(func(q *queue) { queues = append(queues, q) })
 	changed := false
+	gone := make(map[robust.Member]bool) // one owner may hold what many wait for
 	for _, q := range queues {
-		if c.look(q) {
+		if c.look(q, gone) {
 			changed = true
 		}
 	}
@@ -132,28 +132,42 @@ func (t *ticker) tick() bool {
 
 // look does for one queue what a lost wake, a quiet death or a busy lock would
 // leave undone. A queue that its last waiter has just left is harmless to look at.
-func (c *core) look(q *queue) (changed bool) {
+func (c *core) look(q *queue, gone map[robust.Member]bool) (changed bool) {
 	w := robust.Word(q.slot.word.Load())
 	changed = uint64(w) != q.seen
 	q.seen = uint64(w)
 
+	ours := w.SameHolding(c.self)
 	q.mu.Lock()
 	agent := q.agent
-	if agent == nil && !(w.SameHolding(c.self) && w.Has(robust.Local)) {
+	parked := agent != nil && agent.parked
+	if agent == nil && !(ours && w.Has(robust.Local)) {
 		q.appoint()
 	}
 	q.mu.Unlock()
 
 	switch {
-	case w.IsFree():
+	case w.IsFree(), slotLife(q.slot.life.Load()).generation() != q.key.generation:
 		q.nudge()
-	case w.SameHolding(c.self) || agent == nil:
+	case agent == nil:
+	case parked != ours, !ours && !w.Has(robust.Waiters):
+		// It sleeps where no release will wake it: the word changed hands, or
+		// lost its W to a waker that was slow to clear it.
+		q.nudge()
+	case ours:
 	case changed:
 		if agent.waited() > starvation && w.Has(robust.Waiters) && !w.Has(robust.Starved) {
 			q.slot.word.CompareAndSwap(uint64(w), uint64(w|robust.Starved))
 		}
 	default:
-		if _, verdict := c.judge(w.Owner()); verdict == robust.Gone {
+		owner := w.Owner()
+		dead, known := gone[owner]
+		if !known {
+			_, verdict := c.judge(owner)
+			dead = verdict == robust.Gone
+			gone[owner] = dead
+		}
+		if dead {
 			q.nudge()
 		}
 	}

@@ -40,7 +40,7 @@ func (c *core) recordQueue(q *queue) {
 		q.record = c.claimRecord(recordWaiter)
 		if r := c.recordAt(q.record); r != nil {
 			r.since.Store(uint64(time.Now().UnixNano()))
-			r.slot.Store(q.index)
+			r.slot.Store(q.key.index)
 		}
 	}
 	if r := c.recordAt(q.record); r != nil {
