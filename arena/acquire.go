@@ -332,7 +332,9 @@ func (c *core) succeed(b *binding, q *queue) {
 }
 
 // resign ends the agency of one who gives up. The next one looks at the word;
-// if there is none, a wake that this one may have consumed is passed on.
+// if there is none, a wake that this one may have consumed is passed on, and so
+// is a signal from a release in this process that it took instead of a wake:
+// that may be all that a sleeper elsewhere gets.
 func (c *core) resign(b *binding, q *queue) {
 	q.mu.Lock()
 	q.agent = nil

@@ -151,7 +151,6 @@ func StartCommand(t testing.TB, cmd *exec.Cmd, options ...Option) *Proc {
 	}()
 	t.Cleanup(func() {
 		p.Kill()
-		stdin.Close()
 		for {
 			select {
 			case <-p.lines:
@@ -214,6 +213,7 @@ func (p *Proc) Signal(s syscall.Signal) { p.Cmd.Process.Signal(s) }
 func (p *Proc) Kill() {
 	p.Cmd.Process.Signal(syscall.SIGKILL)
 	<-p.ended
+	p.stdin.Close()
 }
 
 // Wait waits until the process ends and returns how.
