@@ -270,15 +270,6 @@ func (p *process) kill() {
 	p.exit()
 }
 
-// end lets a holder end in good order.
-func (p *process) end() {
-	p.t.Helper()
-	p.stdin.Close()
-	if code := p.exit(); code != 0 {
-		p.t.Fatalf("%v exits with %d: %s", p.Args[1:], code, p.complaints())
-	}
-}
-
 func hold(t *testing.T, path, label string, locks ...string) *process {
 	t.Helper()
 	p := start(t, append([]string{asHolder, path, label}, locks...)...)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -223,9 +224,7 @@ func TestViewComplains(t *testing.T) {
 			t.Fatal(err)
 		}
 		if name == "cut" {
-			m := a.Mutex("seen")
-			m.Lock()
-			m.Unlock()
+			a.Mutex("seen").Do(t.Context(), func(context.Context) error { return nil })
 		}
 		a.Close()
 	}
