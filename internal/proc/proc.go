@@ -37,6 +37,7 @@ func Main(m *testing.M, roles map[string]Role, checks ...func() error) {
 			fmt.Fprintf(os.Stderr, "no role %q\n", name)
 			os.Exit(2)
 		}
+		go endWithParent()
 		role(os.Args[1:])
 		os.Exit(0)
 	}
@@ -50,6 +51,17 @@ func Main(m *testing.M, roles map[string]Role, checks ...func() error) {
 		}
 	}
 	os.Exit(code)
+}
+
+// endWithParent ends a role whose test is gone, killed by a time-out perhaps,
+// so that nothing that it does goes on without anybody who watches. In a pid
+// namespace of its own the role sees no parent, and its init's end ends it.
+func endWithParent() {
+	for parent := os.Getppid(); parent != 0; time.Sleep(time.Second) {
+		if os.Getppid() != parent {
+			os.Exit(3)
+		}
+	}
 }
 
 // Say sends the parent a line.
