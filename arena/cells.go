@@ -2,6 +2,7 @@ package arena
 
 import (
 	"hash/maphash"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -75,8 +76,9 @@ func (t *tenants) install(l *cell, old, b *binding) bool {
 }
 
 // cells interns the cells of a core, and keeps none alive. When a shard has
-// grown to twice what was alive the last time, it forgets those that the
-// collector has taken.
+// grown by a quarter, and the collector has run, it forgets those that were
+// taken. Were it to look before, it would find all alive, and a limit set by
+// what it found would grow without end.
 type cells struct {
 	shards [16]cellShard
 }
@@ -85,6 +87,9 @@ type cellShard struct {
 	mu    sync.Mutex
 	named map[cellKey]weak.Pointer[cell]
 	sweep int // at this size
+	// collected: the collector has run since the last sweep. A weak pointer
+	// could not tell: asked while the collector is at work, it keeps alive.
+	collected atomic.Bool
 }
 
 type cellKey struct {
@@ -100,6 +105,7 @@ func (s *cells) init() {
 	for i := range s.shards {
 		s.shards[i].named = make(map[cellKey]weak.Pointer[cell])
 		s.shards[i].sweep = firstSweep
+		s.shards[i].collected.Store(true)
 	}
 }
 
@@ -111,7 +117,7 @@ func (s *cells) named(hash uint64, kind Kind, name string) *cell {
 	if l := sh.named[key].Value(); l != nil {
 		return l
 	}
-	if len(sh.named) >= sh.sweep {
+	if len(sh.named) >= sh.sweep && sh.collected.Load() {
 		sh.forget()
 	}
 	l := &cell{bound: unsafe.Pointer(unbound), name: name, kind: kind}
@@ -120,12 +126,17 @@ func (s *cells) named(hash uint64, kind Kind, name string) *cell {
 }
 
 func (sh *cellShard) forget() {
+	// A map keeps the memory of its largest day; this one's shrinks by halves.
+	kept := make(map[cellKey]weak.Pointer[cell], len(sh.named)/2)
 	for key, l := range sh.named {
-		if l.Value() == nil {
-			delete(sh.named, key)
+		if l.Value() != nil {
+			kept[key] = l
 		}
 	}
-	sh.sweep = max(firstSweep, 2*len(sh.named))
+	sh.named = kept
+	sh.sweep = len(sh.named) + max(firstSweep, len(sh.named)/4)
+	sh.collected.Store(false)
+	runtime.AddCleanup(new(*cell), func(b *atomic.Bool) { b.Store(true) }, &sh.collected)
 }
 
 // handleCache gives callers that ask an Arena for the same names again the
