@@ -62,6 +62,7 @@ type request struct {
 	ctx context.Context
 	// unfailing is for Lock, which waits on when the file was replaced.
 	unfailing bool
+	arena     *Arena // the opening that it goes through
 }
 
 func (h *handle) acquire(r request) error {
@@ -101,7 +102,7 @@ func (h *handle) acquire(r request) error {
 // explain turns the reason for giving up into the error that a caller gets.
 func (h *handle) explain(err error, began int64) error {
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
 		e := &TimeoutError{Lock: h.cell.name, Waited: time.Duration(futex.Now() - began)}
 		if b := h.binding(); b != unbound {
 			if w := robust.Word(b.slot.word.Load()); !w.IsFree() && !h.arena.core.stale(b) {
@@ -174,7 +175,7 @@ func (c *core) worthSpinning(w robust.Word, looks int) bool {
 // stopped says why a request should give up, if it should.
 func (c *core) stopped(r request) error {
 	switch {
-	case c.gate.closing():
+	case c.gate.closing(), r.arena.closed.Load():
 		return ErrClosed
 	case c.replaced.Load() && !r.unfailing:
 		return ErrReplaced
@@ -362,12 +363,21 @@ func (c *core) sleep(q *queue, value uint32) {
 	case !futex.HasWaitAny():
 		c.muxer.bounded(word, value)
 	case c.muxer.enter():
-		futex.WaitAny([]futex.Word{{Addr: word, Value: value}, {Addr: &q.nudged, Private: true}}, 0)
+		_, err := futex.WaitAny([]futex.Word{{Addr: word, Value: value}, {Addr: &q.nudged, Private: true}}, 0)
 		c.muxer.leave()
+		if err != nil && !wakeable(err) {
+			c.muxer.bounded(word, value)
+		}
 	default:
 		c.muxer.wait(word, value, &q.nudged)
 	}
 	crash.At("acquire.woken")
+}
+
+// wakeable tells an error of a sleep after which the next may be longer from
+// one that will come back at once.
+func wakeable(err error) bool {
+	return errors.Is(err, futex.ErrChanged) || errors.Is(err, futex.ErrInterrupted) || errors.Is(err, futex.ErrTimedOut)
 }
 
 // meet sees to it that the owner's death will be noticed. It judges only when

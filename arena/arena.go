@@ -46,11 +46,13 @@ func Open(name string, o *Options) (*Arena, error) {
 // Path returns the arena's path.
 func (a *Arena) Path() string { return a.core.path }
 
-// Close ends this opening; the last one of a process detaches the process.
-// That wakes whoever waits (LockContext and Do return ErrClosed; Lock, which
-// cannot, panics), gives back what the process still holds, as abandoned, and
-// says so in an error that is ErrWasHeld. Afterwards TryLock fails, Unlock does
-// nothing, and no handle can touch the file.
+// Close ends this opening. It wakes whoever waits through it: LockContext and
+// Do return ErrClosed; Lock, which cannot, panics. The last one of a process
+// detaches the process: it gives back what the process still holds, as
+// abandoned, and says so in an error that is ErrWasHeld; afterwards TryLock
+// fails, Unlock does nothing, and no handle can touch the file. As long as the
+// process has other openings of the file, it keeps what it holds, and a handle
+// of the closed one may still take a lock that is free.
 //
 // Close returns ErrReplaced if the file had lost its path. Closing again
 // returns ErrClosed.
@@ -58,6 +60,7 @@ func (a *Arena) Close() error {
 	if a.closed.Swap(true) {
 		return fmt.Errorf("arena: close %s: %w", a.core.path, ErrClosed)
 	}
+	a.core.wakeForClose()
 	return attached.close(a.core)
 }
 
@@ -82,5 +85,6 @@ func (a *Arena) LeaveInherited() error {
 	if a.closed.Swap(true) {
 		return fmt.Errorf("arena: leave %s: %w", a.core.path, ErrClosed)
 	}
+	a.core.wakeForClose()
 	return attached.leave(a.core)
 }

@@ -24,49 +24,80 @@ const clockSteps = 32
 // one looks.
 const fullPasses = 4
 
-// claimSlot claims an empty slot for this member: one never used, or one whose
-// name has been idle for long, or one of a new segment, or one of any idle
-// name, or one that a dead member kept from being idle. Then the table is full.
-// While there are idle slots whose stripes are busy, it is not.
-func (c *core) claimSlot(ctx context.Context) (uint32, error) {
-	for pause := 10 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
+// busyPatience bounds how long a table counts as busy rather than full.
+const busyPatience = 5 * time.Second
+
+// claimSlots claims n empty slots for this member, one or two. While others
+// have claims under way, or there are idle slots whose stripes are busy, the
+// table is not full: then it looks again. It does not wait with one slot in
+// hand, for two who did so could wait for each other.
+func (c *core) claimSlots(ctx context.Context, n int) (claimed [2]uint32, err error) {
+	deadline := futex.Now() + int64(busyPatience)
+	for pause := 10 * time.Microsecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		busy := false
+		for k := 0; k < n && !busy && err == nil; k++ {
+			claimed[k], busy, err = c.tryClaim(ctx, claimed[0])
+		}
+		if err == nil && !busy {
+			return claimed, nil
+		}
+		c.unclaim(claimed[0])
+		claimed = [2]uint32{}
+		if err != nil {
+			return claimed, err
+		}
+		if futex.Now() > deadline {
+			return claimed, c.tableFull()
+		}
+		select {
+		case <-time.After(pause):
+		case <-c.gate.closed:
+			return claimed, ErrClosed
+		case <-ctx.Done():
+			return claimed, ctx.Err()
+		}
+	}
+}
+
+// tryClaim claims a slot never used, or one whose name has been idle for long,
+// or one of a new segment, or one of any idle name, or one that a dead member
+// kept from being idle. Else the table is busy, or full but for the claim that
+// the caller has in hand.
+func (c *core) tryClaim(ctx context.Context, inHand uint32) (claimed uint32, busy bool, err error) {
+	for {
 		if err := ctx.Err(); err != nil {
-			return 0, err
+			return 0, false, err
 		}
+		had := c.segments()
 		if i := c.claimUnused(); i != 0 {
-			return i, nil
+			return i, false, nil
 		}
-		if i, _ := c.claimIdle(clockSteps, idleAge); i != 0 {
-			return i, nil
+		if i, _ := c.claimIdle(clockSteps, idleAge, inHand); i != 0 {
+			return i, false, nil
 		}
-		grown, err := c.grow(ctx)
+		grown, err := c.grow(ctx, had)
 		if grown {
 			continue
 		}
-		stuck := errors.Is(err, context.DeadlineExceeded)
-		if err != nil && !stuck && !errors.Is(err, ErrNoSpace) {
-			return 0, err
+		// Who grows may be stopped; there may be idle slots all the same.
+		busy = errors.Is(err, context.DeadlineExceeded)
+		if err != nil && !busy && !errors.Is(err, ErrNoSpace) {
+			return 0, false, err
 		}
-		busy := false
 		for pass := range fullPasses {
-			i, b := c.claimIdle(c.slotCount(), 0)
+			i, b := c.claimIdle(c.slotCount(), 0, inHand)
 			if i != 0 {
-				return i, nil
+				return i, false, nil
 			}
 			busy = busy || b
 			if pass == 0 {
 				c.settleDead()
 			}
 		}
-		if !busy && !stuck {
-			return 0, c.tableFull()
+		if busy {
+			return 0, true, nil
 		}
-		select {
-		case <-time.After(pause):
-		case <-c.gate.closed:
-			return 0, ErrClosed
-		case <-ctx.Done():
-		}
+		return 0, false, c.tableFull()
 	}
 }
 
@@ -126,8 +157,9 @@ func (c *core) unclaim(i uint32) {
 
 // claimIdle lets the clock's hand pass so many slots and claims the first that
 // is empty or whose name has been idle and there for so many seconds. If there
-// is none, it says whether one could not be had because its stripe was busy.
-func (c *core) claimIdle(steps uint32, age uint32) (claimed uint32, busy bool) {
+// is none, it says whether one could not be had because its stripe was busy, or
+// another than the caller's was claimed and may be given back.
+func (c *core) claimIdle(steps uint32, age uint32, inHand uint32) (claimed uint32, busy bool) {
 	// The hand belongs to all; each looks at a stretch without gaps of his own.
 	first, slots, k := c.head.hand.Load(), c.slotCount(), uint32(0)
 	defer func() { c.head.hand.Add(k) }()
@@ -143,6 +175,8 @@ func (c *core) claimIdle(steps uint32, age uint32) (claimed uint32, busy bool) {
 			if c.claimEmpty(i) {
 				return i, false
 			}
+		case lifeClaimed:
+			busy = busy || i != inHand
 		case lifeLive:
 			// Clocks of two processes may be a second apart.
 			if age > 0 && int32(now-s.inserted.Load()) < int32(age) || life.kind() == kindExtension || !c.calm(s, life) {

@@ -1,6 +1,7 @@
 package arena
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -144,8 +145,9 @@ func (c *core) detach(inOrder bool) error {
 		return err
 	}
 	if err := mapped.retire(); err != nil {
+		// Handles can still take locks: the process stays a member to its end.
 		rest.bytes.Unmap()
-		return err // the file stays open: the mapping is alive
+		return errors.Join(err, c.giveBackAll())
 	}
 	c.mapped.Store(rest)
 	c.head = at[header](rest, 0)
@@ -173,6 +175,14 @@ func (c *core) checkReplacedOften() bool {
 		return c.replaced.Load()
 	}
 	return c.checkReplaced()
+}
+
+// wakeForClose makes all who wait look whether their opening was closed.
+func (c *core) wakeForClose() {
+	if c.gate.enter() {
+		c.lot.all((*queue).rouse)
+		c.gate.leave()
+	}
 }
 
 // checkReplaced looks whether the file still has its path, and says it in the

@@ -18,8 +18,11 @@ const growthPatience = 50 * time.Millisecond
 // space is allocated before the header says that it is there: killed in
 // between, the grower leaves a file that is larger than it needs to be. A new
 // segment is zeros: empty slots, free records, buckets of no level yet.
-func (c *core) grow(ctx context.Context) (bool, error) {
-	if c.noticeGrowth() {
+//
+// had is how many segments there were when the caller found no slot in them:
+// with more by now, there is something new to look at.
+func (c *core) grow(ctx context.Context, had uint32) (bool, error) {
+	if c.noticeGrowth() || c.segments() > had {
 		return true, nil
 	}
 	if c.segments() >= min(c.head.limit.Load(), maxSegments) {
@@ -32,7 +35,7 @@ func (c *core) grow(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	defer l.release()
-	if c.noticeGrowth() {
+	if c.noticeGrowth() || c.segments() > had {
 		return true, nil
 	}
 	have := c.segments()

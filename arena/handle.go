@@ -45,7 +45,7 @@ func (h *handle) lockContextSlow(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	return h.acquire(request{ctx: ctx})
+	return h.acquire(request{ctx: ctx, arena: h.arena})
 }
 
 // tryPatience bounds what a try spends on making a slot for a new name: the

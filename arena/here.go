@@ -18,8 +18,15 @@ func (a *Arena) Here(ctx context.Context, f func(context.Context) error) error {
 	if runtime.Callers(2, pc[:]) == 0 {
 		return fmt.Errorf("arena: %w: the caller of Here is unknown", ErrName)
 	}
-	return a.Mutex(placeName(pc[0])).Do(ctx, f)
+	name := placeName(pc[0])
+	if strings.HasPrefix(name, runtimePlace) {
+		return fmt.Errorf("arena: %w: Here was called by the Go runtime (a go or defer statement), which is no place of its own; call it from a function literal", ErrName)
+	}
+	return a.Mutex(name).Do(ctx, f)
 }
+
+// runtimePlace begins the name of a place in the Go runtime.
+const runtimePlace = "here:runtime."
 
 var placeNames sync.Map // pc → name
 

@@ -19,6 +19,9 @@ import (
 // holds up new names of one stripe, never a lock that exists.
 type latchDoors struct {
 	doors [stripeCount + 2]chan struct{} // one goroutine of this process at a time
+
+	// inserting are the doors of insert, outside of those of the latches.
+	inserting [stripeCount]chan struct{}
 }
 
 const (
@@ -32,6 +35,9 @@ const (
 func (d *latchDoors) init() {
 	for i := range d.doors {
 		d.doors[i] = make(chan struct{}, 1)
+	}
+	for i := range d.inserting {
+		d.inserting[i] = make(chan struct{}, 1)
 	}
 }
 
@@ -69,6 +75,9 @@ func (c *core) acquireLatch(ctx context.Context, word *atomic.Uint64, door int) 
 		if c.gate.closing() {
 			<-l.door
 			return latch{}, ErrClosed
+		}
+		if w.IsFree() {
+			continue // just freed, or just lost to another
 		}
 		if spins < latchSpins {
 			futex.Pause(spinPauses())

@@ -47,11 +47,12 @@ func mapFile(f *os.File, usable uint64) (*mapping, error) {
 func (m *mapping) retire() error {
 	// Only what handles can point to has to be there; the rest keeps its
 	// addresses, at no cost where memory is not overcommitted.
-	usable := m.usable.Load()
+	page := uint64(os.Getpagesize())
+	usable := min((m.usable.Load()+page-1)/page*page, uint64(len(m.bytes)))
 	for _, part := range []struct {
 		bytes []byte
 		prot  int
-	}{{m.bytes[:usable], unix.PROT_READ | unix.PROT_WRITE}, {m.bytes[usable:], unix.PROT_NONE}} {
+	}{{m.bytes[usable:], unix.PROT_NONE}, {m.bytes[:usable], unix.PROT_READ | unix.PROT_WRITE}} {
 		if len(part.bytes) == 0 {
 			continue
 		}

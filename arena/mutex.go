@@ -58,7 +58,9 @@ func (m *Mutex) LockContext(ctx context.Context) error {
 	return m.lockContextSlow(ctx)
 }
 
-// Release is Unlock that returns ErrNotHeld instead of panicking.
+// Release is Unlock that returns ErrNotHeld instead of panicking. To release
+// what one does not hold while others use the arena is misuse all the same: it
+// is told from the state at one moment.
 func (m *Mutex) Release() error {
 	if b := m.binding(); atomic.CompareAndSwapUint64(b.word, b.self, b.free) {
 		return nil
@@ -80,12 +82,22 @@ func (m *Mutex) Do(ctx context.Context, f func(context.Context) error) (err erro
 			m.release(robust.Abandoned)
 			return
 		}
-		if e := m.Release(); e != nil && err == nil {
+		if e := m.releaseOfDo(); e != nil && err == nil {
 			err = e
 		}
 	}()
 	err = f(ctx)
 	returned = true
+	return err
+}
+
+// releaseOfDo says, as Release and Unlock do not, when Close has given the lock
+// away meanwhile.
+func (m *Mutex) releaseOfDo() error {
+	err := m.Release()
+	if err == nil && m.arena.core.gate.closing() {
+		return m.explain(ErrClosed, 0)
+	}
 	return err
 }
 
@@ -101,7 +113,7 @@ func (a *Arena) Mutex(name string) *Mutex {
 //
 //go:noinline
 func (m *Mutex) lockSlow() {
-	if err := m.acquire(request{ctx: context.Background(), unfailing: true}); err != nil {
+	if err := m.acquire(request{ctx: context.Background(), unfailing: true, arena: m.arena}); err != nil {
 		panic(err)
 	}
 }

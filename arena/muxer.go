@@ -108,13 +108,13 @@ func (g *muxGroup) look() {
 // futex_waitv, the lock's and the agent's.
 func (x *muxer) run(g *muxGroup) {
 	words := make([]futex.Word, 0, 1+2*muxWords)
-	woken := -1
+	woken, refused := -1, false
 	for {
 		g.control.Store(0)
 		x.mu.Lock()
 		kept := g.sleeps[:0]
 		for i, s := range g.sleeps {
-			if x.closed || woken == i || s.word.Load() != s.value || s.nudged.Load() != 0 {
+			if x.closed || refused || woken == i || s.word.Load() != s.value || s.nudged.Load() != 0 {
 				s.wake <- struct{}{}
 				continue
 			}
@@ -138,6 +138,10 @@ func (x *muxer) run(g *muxGroup) {
 		}
 		x.mu.Unlock()
 		index, err := futex.WaitAny(words, 0)
+		refused = err != nil && !wakeable(err)
+		if refused {
+			time.Sleep(boundedSleep)
+		}
 		// The sleeps may have grown behind the ones that were slept on, and
 		// only this goroutine takes any away, so the index still holds.
 		if woken = -1; err == nil && index > 0 {

@@ -196,8 +196,9 @@ func (c *core) settleSlot(i uint32, s *slot, d dead) (gaveBack bool) {
 }
 
 // settleClaim empties a slot that one of the dead had claimed, and first the
-// extension that its name was to have. The dead may have raised the slot's
-// generation or not.
+// extension that its name was to have. That one is of the generation that the
+// dead had raised the word to; had they not yet, there is none. The next name
+// has a later one: a settler who is slow here does it no harm.
 func (c *core) settleClaim(i uint32, s *slot, d dead) {
 	life := slotLife(s.life.Load())
 	if _, gone := d.has(life.claimer()); life.phase() != lifeClaimed || !gone {
@@ -209,7 +210,6 @@ func (c *core) settleClaim(i uint32, s *slot, d dead) {
 	}
 	crash.At("settle.claim")
 	c.emptyExtension(i, s, generation)
-	c.emptyExtension(i, s, generation+1)
 	s.life.CompareAndSwap(uint64(life), lifeEmpty)
 }
 

@@ -85,15 +85,16 @@ func (c *core) match(i uint32, s *slot, hash uint64, name string) (place, bool) 
 	if !sameName(s, x, name) {
 		return place{}, false
 	}
-	if ahead(robust.Word(s.word.Load()), life) || slotLife(s.life.Load()) != life {
+	if astray(robust.Word(s.word.Load()), life) || slotLife(s.life.Load()) != life {
 		return place{}, false
 	}
 	return place{i, life.generation(), life.kind(), s}, true
 }
 
-// ahead tells a slot whose word is of another generation than its life: its
-// evictor has made its handles stale but has not emptied it yet.
-func ahead(w robust.Word, life slotLife) bool {
+// astray tells a slot whose word is of another generation than its life. Its
+// word is ahead if its evictor has made its handles stale but has not emptied
+// it yet; it is behind only if somebody released what he did not hold.
+func astray(w robust.Word, life slotLife) bool {
 	return w.IsFree() && w.Generation() != life.generation()
 }
 
@@ -118,9 +119,26 @@ func (c *core) lookup(ctx context.Context, name string, kind Kind) (place, error
 
 // insert makes a slot for a name that was not found, or finds that somebody
 // else has. The slot is claimed before the latch is taken, for claiming may
-// evict, grow or settle.
+// evict, grow or settle; so that not everybody who wants the same names claims
+// slots for them, one goroutine a stripe inserts at a time in each process.
 func (c *core) insert(ctx context.Context, hash uint64, name string, kind Kind) (place, error) {
-	claimed, err := c.claimSlot(ctx)
+	door := c.latches.inserting[hash%stripeCount]
+	select {
+	case door <- struct{}{}:
+	case <-ctx.Done():
+		return place{}, ctx.Err()
+	case <-c.gate.closed:
+		return place{}, ErrClosed
+	}
+	defer func() { <-door }()
+	if p, ok := c.find(hash, name); ok {
+		return p, nil
+	}
+	slots := 1
+	if len(name) > inlineName {
+		slots = 2
+	}
+	both, err := c.claimSlots(ctx, slots)
 	if errors.Is(err, ErrTableFull) {
 		if p, ok := c.findLatched(ctx, hash, name); ok {
 			return p, nil
@@ -129,13 +147,7 @@ func (c *core) insert(ctx context.Context, hash uint64, name string, kind Kind) 
 	if err != nil {
 		return place{}, err
 	}
-	var rest uint32
-	if len(name) > inlineName {
-		if rest, err = c.claimSlot(ctx); err != nil {
-			c.unclaim(claimed)
-			return place{}, err
-		}
-	}
+	claimed, rest := both[0], both[1]
 	crash.At("insert.claimed")
 	p, inserted, err := c.insertClaimed(ctx, hash, name, kind, claimed, rest)
 	if !inserted {
@@ -188,9 +200,10 @@ func (c *core) insertClaimed(ctx context.Context, hash uint64, name string, kind
 	return p, true, nil
 }
 
-// catchUp brings the life of slots with this hash to the generation of their
-// words. Under the latch no eviction is under way, and one that was cut short
-// was finished by the rebuild: what is ahead now was left so by damage.
+// catchUp brings the words and lives of slots with this hash to the same
+// generation, the higher of the two, so that no handle that was stale becomes
+// good again. Under the latch no eviction is under way, and one that was cut
+// short was finished by the rebuild: what is astray now was left so by damage.
 func (c *core) catchUp(head *bucket, hash uint64) {
 	i := head.Load()
 	for steps := uint32(0); i != 0 && steps < c.slotCount(); steps++ {
@@ -199,7 +212,12 @@ func (c *core) catchUp(head *bucket, hash uint64) {
 			return
 		}
 		life := slotLife(s.life.Load())
-		if w := robust.Word(s.word.Load()); s.hash.Load() == hash && life.isLock() && ahead(w, life) {
+		w := robust.Word(s.word.Load())
+		switch {
+		case s.hash.Load() != hash || !life.isLock() || !astray(w, life):
+		case w.Generation() < life.generation():
+			s.word.CompareAndSwap(uint64(w), uint64(robust.Free(life.generation())|w.Flags()))
+		default:
 			if x := c.slotAt(s.extension.Load()); x != nil {
 				x.life.CompareAndSwap(uint64(extensionLife(i, life.generation())), uint64(extensionLife(i, w.Generation())))
 			}
@@ -230,10 +248,11 @@ func (c *core) fill(claimed, rest uint32, hash uint64, name string, kind Kind) p
 	s.fence.Store(c.head.fenceHigh.Load())
 	s.inserted.Store(c.uptime())
 	crash.At("insert.filled")
+	// The word first: settleClaim looks for an extension of its generation only.
+	s.word.Store(uint64(robust.Free(generation)))
 	if x != nil {
 		x.life.Store(uint64(extensionLife(claimed, generation)))
 	}
-	s.word.Store(uint64(robust.Free(generation)))
 	crash.At("insert.word")
 	s.life.Store(uint64(liveLife(generation, len(name), kind)))
 	return place{claimed, generation, kind, s}
@@ -313,7 +332,7 @@ func (c *core) rebuild(s *stripe, number uint64, level uint32) {
 			continue
 		}
 		crash.At("rebuild.slot")
-		if w := robust.Word(t.word.Load()); ahead(w, life) && !w.Has(robust.Abandoned) {
+		if w := robust.Word(t.word.Load()); astray(w, life) && w.Generation() > life.generation() && !w.Has(robust.Abandoned) {
 			c.emptied(i, t, life, lifeEmpty)
 			continue
 		}

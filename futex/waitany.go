@@ -41,7 +41,7 @@ type Word struct {
 // The words live in mapped memory or on the heap; WaitAny sees to it that
 // variables whose address it is given do.
 func WaitAny(words []Word, deadline int64) (int, error) {
-	if feature.FutexWaitv.Off() {
+	if feature.FutexWaitv.Off() || refused.Load() {
 		return -1, ErrUnsupported
 	}
 	if len(words) == 0 || len(words) > MaxWords {
@@ -84,16 +84,20 @@ func WaitAny(words []Word, deadline int64) (int, error) {
 	case 0:
 		return int(index), nil
 	case unix.ENOSYS, unix.EPERM:
+		refused.Store(true)
 		return -1, ErrUnsupported
 	}
 	return -1, waitError("futex_waitv", errno)
 }
 
 // HasWaitAny reports whether [WaitAny] works. The kernel is asked once; a
-// seccomp filter installed later shows as ErrUnsupported only.
+// seccomp filter installed later shows when WaitAny is refused.
 func HasWaitAny() bool {
-	return !feature.FutexWaitv.Off() && kernelHasWaitv()
+	return !feature.FutexWaitv.Off() && !refused.Load() && kernelHasWaitv()
 }
+
+// refused is set when the kernel, or a filter before it, has refused the call.
+var refused atomic.Bool
 
 // No words at all are EINVAL to a kernel that has the call; a kernel or filter
 // that does not says something else.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 )
@@ -16,6 +17,7 @@ const Enabled = true
 var (
 	target string
 	left   atomic.Int64
+	pauses sync.Map // functions by point
 )
 
 func init() {
@@ -31,9 +33,16 @@ func init() {
 // point that LOCKD_CRASH names for the given time ("point:3"; the first by
 // default).
 func At(point string) {
+	if f, ok := pauses.LoadAndDelete(point); ok {
+		f.(func())()
+	}
 	if point != target || left.Add(-1) != 0 {
 		return
 	}
 	syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
 	select {}
 }
+
+// Pause makes the next goroutine of this process that comes to the point call
+// f there, once: what f does happens in the window that the point stands in.
+func Pause(point string, f func()) { pauses.Store(point, f) }
