@@ -392,6 +392,7 @@ func leaveDead(t *testing.T, b *crashBench) {
 	makeArena(t, b)
 	owner := startActor(t, b.path, "owner", atMost(b.slots-1))
 	owner.must("held", "hold 0 5 dead")
+	owner.Signal(syscall.SIGSTOP) // it would settle the other, if it were quick
 	b.crash(t, "insert", "insert.word:4")
 	owner.Kill()
 }
