@@ -2,6 +2,7 @@ package arena
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"lockd/robust"
@@ -43,28 +44,37 @@ func (p Problem) sameAs(q Problem) bool {
 	return p.Severity == q.Severity && p.Code == q.Code && p.Where == q.Where && p.words == q.words
 }
 
-// secondLook is how long after the first look Check looks again: long enough
-// for a running process to get on with what it was changing.
-const secondLook = 20 * time.Millisecond
+// nextLook is how long after one look Check looks again: long enough for a
+// running process to get on with what it was changing.
+const nextLook = 20 * time.Millisecond
 
-// Check looks at the arena of this name twice and returns what is wrong with
-// it in both looks. It maps the file read-only, as ReadSnapshot does, and
-// returns the errors of that.
+// mostLooks is how often damage must be seen. A look is not of one moment: what
+// a copy shows of a chain that is being changed may lead astray, and in a busy
+// arena may do so twice in a row, at a slot that itself stays as it is.
+const mostLooks = 10
+
+// Check looks at the arena of this name at least twice and returns what is
+// wrong with it in every look. It maps the file read-only, as ReadSnapshot
+// does, and returns the errors of that.
 func Check(name string) ([]Problem, error) {
 	first, err := ReadSnapshot(name)
 	if err != nil {
 		return nil, err
 	}
-	suspected := first.Problems()
-	if len(suspected) == 0 {
-		return nil, nil
+	found := first.Problems()
+	for looks := 1; len(found) > 0 && (looks < 2 || looks < mostLooks && anyDamage(found)); looks++ {
+		time.Sleep(nextLook)
+		again, err := ReadSnapshot(name)
+		if err != nil {
+			return nil, err
+		}
+		found = confirmed(found, again.Problems())
 	}
-	time.Sleep(secondLook)
-	second, err := ReadSnapshot(name)
-	if err != nil {
-		return nil, err
-	}
-	return confirmed(suspected, second.Problems()), nil
+	return found, nil
+}
+
+func anyDamage(problems []Problem) bool {
+	return slices.ContainsFunc(problems, func(p Problem) bool { return p.Severity == Damage })
 }
 
 // confirmed returns those of again that were there before.
