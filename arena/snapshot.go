@@ -86,6 +86,9 @@ type LockInfo struct {
 	LastDeath    *Death
 	Fence        uint64        // the last one drawn, or what the first will be larger than
 	Inserted     time.Duration // since boot: when the name came into the table
+	// Semaphore is nil for other kinds, and for one that is not made yet or
+	// destroyed. Word and Owner are the latch of its queue.
+	Semaphore *SemaphoreState
 }
 
 // Held tells whether somebody, dead or alive, holds the lock.

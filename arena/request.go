@@ -1,0 +1,279 @@
+package arena
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"lockd/futex"
+	"lockd/internal/crash"
+	"lockd/robust"
+)
+
+// porter is where the goroutines of this process wait for answers to their
+// requests, to any number of semaphores. One of them, the agent, sleeps at the
+// member's bell on behalf of all, and tells the others over channels; so
+// however many wait, one thread does.
+type porter struct {
+	judged atomic.Int64 // when a failed try last judged the holder of a latch
+
+	mu     sync.Mutex
+	waits  map[uint32]*ticketWait // by request record
+	agent  *ticketWait
+	nudged atomic.Uint32 // the agent's private futex word: 1 asks it to look again
+}
+
+// ticketWait is one waiting goroutine.
+type ticketWait struct {
+	request uint32
+	record  *requestRecord
+	wanted  uint64 // the owner word for as long as there is no answer
+	binding *binding
+	wake    chan struct{}
+}
+
+func (p *porter) init() { p.waits = make(map[uint32]*ticketWait) }
+
+func (w *ticketWait) answered() bool { return w.record.owner.Load() != w.wanted }
+
+func (w *ticketWait) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *porter) enter(w *ticketWait) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waits[w.request] = w
+	if p.agent == nil {
+		p.agent = w
+	}
+}
+
+// leave ends a wait. Another goroutine becomes the agent.
+func (p *porter) leave(w *ticketWait) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waits, w.request)
+	if p.agent != w {
+		return
+	}
+	p.agent = nil
+	for _, next := range p.waits {
+		p.agent = next
+		next.signal()
+		return
+	}
+}
+
+// represents tells whether w is the agent. Then it has told the others that
+// were answered, and whatever it was nudged for it sees from here on.
+func (p *porter) represents(w *ticketWait) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.agent != w {
+		return false
+	}
+	p.nudged.Store(0)
+	for _, other := range p.waits {
+		if other != w && other.answered() {
+			other.signal()
+		}
+	}
+	return true
+}
+
+// nudge makes the agent look again: at all answers, at its context.
+func (p *porter) nudge() {
+	p.nudged.Store(1)
+	futex.WakePrivate(&p.nudged, 1)
+	p.mu.Lock()
+	if p.agent != nil {
+		p.agent.signal()
+	}
+	p.mu.Unlock()
+}
+
+// rouse makes every goroutine look whether it should give up.
+func (p *porter) rouse() {
+	p.mu.Lock()
+	for _, w := range p.waits {
+		w.signal()
+	}
+	p.mu.Unlock()
+	p.nudge()
+}
+
+// signalRequest tells who waits for the answer of this request, if anybody
+// of this process does by now.
+func (p *porter) signalRequest(request uint32) {
+	p.mu.Lock()
+	w := p.waits[request]
+	agent := w != nil && w == p.agent
+	if w != nil {
+		w.signal()
+	}
+	p.mu.Unlock()
+	if agent {
+		p.nudged.Store(1)
+		futex.WakePrivate(&p.nudged, 1)
+	}
+}
+
+// bell is this member's futex word.
+func (c *core) bell() *atomic.Uint32 { return &c.memberAt(c.member.Index).bell }
+
+// await waits for the answer to a request that is in the queue. An error means
+// that it was withdrawn.
+func (c *core) await(ctx context.Context, w *ticketWait) (recordKind, error) {
+	c.ticker.newcomer()
+	defer c.ticker.gone()
+	c.porter.enter(w)
+	defer c.porter.leave(w)
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, c.porter.nudge)
+		defer stop()
+	}
+	if !w.answered() {
+		c.meetTicketHolders(w.binding)
+	}
+	bell := c.bell()
+	for {
+		rung := bell.Load()
+		agent := c.porter.represents(w)
+		if w.answered() {
+			return kindOfRecord(w.record.owner.Load()), nil
+		}
+		if err := c.stopped(request{ctx: ctx}); err != nil {
+			if w.record.owner.CompareAndSwap(w.wanted, uint64(recordWithdrawn)) {
+				crash.At("request.withdrawn")
+				c.serveTickets(w.binding, true)
+				return 0, err
+			}
+			continue
+		}
+		if !agent {
+			select {
+			case <-w.wake:
+			case <-ctx.Done():
+			case <-c.gate.closed:
+			}
+			continue
+		}
+		crash.At("request.sleep")
+		if !futex.HasWaitAny() {
+			c.muxer.bounded(bell, rung)
+		} else {
+			futex.WaitAny([]futex.Word{{Addr: bell, Value: rung}, {Addr: &c.porter.nudged, Private: true}}, 0)
+		}
+		crash.At("request.woken")
+	}
+}
+
+// meetTicketHolders sees to it that the deaths of those are noticed that a
+// request waits for: who holds tickets, and who waits ahead.
+func (c *core) meetTicketHolders(b *binding) {
+	met := map[robust.Member]bool{c.member: true}
+	gone := false
+	meet := func(m robust.Member) {
+		if met[m] {
+			return
+		}
+		met[m] = true
+		if !c.watch(m) {
+			_, verdict := c.judge(m)
+			gone = gone || verdict == robust.Gone
+		}
+	}
+	c.eachTicket(b.index, b.slot, func(_ int, word *atomic.Uint64) bool {
+		if m, held := ticketWord(word.Load()).owner(); held {
+			meet(m)
+		}
+		return true
+	})
+	c.peekQueue(b.index, b.slot, func(_ *requestRecord, owner uint64) {
+		if kindOfRecord(owner) == recordWanted {
+			meet(ownerOfRecord(owner))
+		}
+	})
+	if gone && c.reapTickets(b.index, b.slot) {
+		c.serveTickets(b, true)
+	}
+}
+
+// tendTickets does for each semaphore that this process waits for what a death
+// may have left undone. The ticker calls it, and who learns of a death.
+func (c *core) tendTickets() {
+	c.porter.mu.Lock()
+	bindings := make(map[uint32]*binding, len(c.porter.waits))
+	for _, w := range c.porter.waits {
+		bindings[w.binding.index] = w.binding
+	}
+	c.porter.mu.Unlock()
+	if len(bindings) == 0 {
+		return
+	}
+	for index, b := range bindings {
+		c.reapTickets(index, b.slot)
+		c.serveTickets(b, true)
+		c.meetTicketHolders(b)
+	}
+	c.porter.nudge()
+}
+
+// nudgeAll makes every agent of this process look again.
+func (c *core) nudgeAll() {
+	c.lot.nudgeAll()
+	c.porter.nudge()
+}
+
+// claimRecords claims records for this member, growing the arena if it has to.
+func (c *core) claimRecords(ctx context.Context, n int) ([]uint32, error) {
+	claimed := make([]uint32, 0, n)
+	settled := false
+	for len(claimed) < n {
+		i := c.claimRecord(recordClaimed)
+		if i == 0 {
+			i = c.claimAnyRecord()
+		}
+		if i != 0 {
+			claimed = append(claimed, i)
+			continue
+		}
+		grown, err := c.grow(ctx)
+		switch {
+		case grown:
+		case err == nil && !settled:
+			settled = true
+			c.settleDead()
+		default:
+			c.unclaimRecords(claimed)
+			if err == nil {
+				err = c.recordsFull()
+			}
+			return nil, err
+		}
+	}
+	crash.At("semaphore.claimed")
+	return claimed, nil
+}
+
+func (c *core) claimAnyRecord() uint32 {
+	owner := recordOwner(c.member, recordClaimed)
+	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
+		if r := c.recordAt(i); r != nil && r.owner.Load() == 0 && r.owner.CompareAndSwap(0, owner) {
+			return i
+		}
+	}
+	return 0
+}
+
+func (c *core) unclaimRecords(claimed []uint32) {
+	for _, i := range claimed {
+		if r := c.recordAt(i); r != nil {
+			r.owner.CompareAndSwap(recordOwner(c.member, recordClaimed), 0)
+		}
+	}
+}
