@@ -139,16 +139,24 @@ func (s *Semaphore) tryAcquire(n int) (t *Tickets, ok bool) {
 
 // reap frees what the dead hold, at most once a millisecond.
 func (s *Semaphore) reap() bool {
-	c, b := s.arena.core, s.binding()
-	h := s.hall.Load()
-	if h == nil {
+	b, h := s.binding(), s.hall.Load()
+	if h == nil || b == unbound {
 		return false
 	}
 	last, now := h.judged.Load(), futex.Now()
-	if now-last < int64(judgeEvery) || !h.judged.CompareAndSwap(last, now) || !c.reapTickets(b.index, b.slot) {
+	if now-last < int64(judgeEvery) || !h.judged.CompareAndSwap(last, now) {
 		return false
 	}
-	c.serveTickets(b, true)
+	return s.reapNow(b)
+}
+
+// reapNow frees what the dead hold and withdraws what they wait for, such as
+// the semaphore's end: with nobody waiting, nobody had noticed.
+func (s *Semaphore) reapNow(b *binding) bool {
+	if !s.arena.core.reapTickets(b.index, b.slot) {
+		return false
+	}
+	s.arena.core.serveTickets(b, true)
 	return true
 }
 
@@ -377,12 +385,7 @@ func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWa
 	}
 	out := busy
 	numbers := make([]int, 0, n)
-	if loadTickets(b.slot).has(ticketsEnding) {
-		// Whoever was destroying it may have died, with nobody waiting to notice.
-		if s.arena.core.reapTickets(b.index, b.slot) {
-			s.arena.core.serveTickets(b, true)
-		}
-	}
+	ending := false
 	if e := s.latched(ctx, func(d *desk) {
 		if loadTickets(d.b.slot).has(ticketsAwaited) {
 			d.pass(true)
@@ -390,7 +393,7 @@ func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWa
 		st := loadTickets(d.b.slot)
 		switch {
 		case st.incarnation() != s.joined.Load() || st.has(ticketsEnding):
-			err = ErrDestroyed
+			err, ending = ErrDestroyed, st.has(ticketsEnding)
 			return
 		case n > st.capacity() && mode == wantTickets:
 			err = fmt.Errorf("%w: %d of %d", ErrTooMany, n, st.capacity())
@@ -413,6 +416,9 @@ func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWa
 		d.pass(true)
 	}); e != nil {
 		return nil, busy, e
+	}
+	if ending && s.reapNow(b) {
+		return s.attempt(ctx, n, mode, w)
 	}
 	if err != nil || out != taken {
 		return nil, out, err
@@ -530,14 +536,16 @@ func (s *Semaphore) resize(ctx context.Context, n int, w *ticketWait) error {
 	var claimed []uint32
 	defer func() { c.unclaimRecords(claimed) }()
 	for {
-		if _, err := s.join(ctx, false); err != nil {
+		b, err := s.join(ctx, false)
+		if err != nil {
 			return err
 		}
 		missing := 0
-		var gone bool
+		gone, ending := false, false
 		if err := s.latched(ctx, func(d *desk) {
 			st := loadTickets(d.b.slot)
-			if gone = st.incarnation() != s.joined.Load() || st.has(ticketsEnding); gone {
+			ending = st.has(ticketsEnding)
+			if gone = st.incarnation() != s.joined.Load() || ending; gone {
 				return
 			}
 			have := 0
@@ -561,6 +569,8 @@ func (s *Semaphore) resize(ctx context.Context, n int, w *ticketWait) error {
 			return err
 		}
 		switch {
+		case ending && s.reapNow(b):
+			continue
 		case gone:
 			return ErrDestroyed
 		case missing <= 0:

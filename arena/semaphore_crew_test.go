@@ -235,7 +235,7 @@ func expectNoRequests(t testing.TB, path string) {
 // Processes that take, try, give up and give back, while one after the other
 // is killed: no ticket is ever with two, and none is lost.
 func TestSemaphoreCrew(t *testing.T) {
-	for _, size := range []struct{ processes, tickets, kills int }{{2, 3, 250}, {8, 5, 500}, {50, 7, 250}} {
+	for _, size := range []struct{ processes, tickets, kills int }{{2, 3, 300}, {8, 5, 600}, {50, 7, 100}} {
 		t.Run(fmt.Sprintf("%d processes", size.processes), func(t *testing.T) {
 			if testing.Short() {
 				size.kills = 20
