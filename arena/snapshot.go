@@ -91,8 +91,13 @@ type LockInfo struct {
 	Semaphore *SemaphoreState
 }
 
-// Held tells whether somebody, dead or alive, holds the lock.
-func (l *LockInfo) Held() bool { return !l.Word.IsFree() }
+// Held tells whether somebody, dead or alive, holds the lock, or any ticket.
+func (l *LockInfo) Held() bool {
+	if l.Kind == KindSemaphore {
+		return l.Semaphore != nil && l.Semaphore.InUse > 0
+	}
+	return !l.Word.IsFree()
+}
 
 // OwnerInfo is who holds a lock or a latch.
 type OwnerInfo struct {
