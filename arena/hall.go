@@ -88,7 +88,7 @@ func (h *hall) keep(p *ticketPlace, st ticketState) *Tickets {
 		h.serve()
 		return nil
 	}
-	raceAcquire(h.core, h.binding)
+	raceGot(h.core, h.binding)
 	if p.single == nil {
 		h.makeSingles(p)
 	}

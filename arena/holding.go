@@ -45,7 +45,7 @@ func (t *Tickets) Release() error {
 	}
 	t.live = false
 	h := t.hall
-	raceRelease(h.core, h.binding)
+	raceGave(h.core, h.binding)
 	if !t.place.word.CompareAndSwap(h.self, h.free) {
 		return t.lost()
 	}
@@ -95,7 +95,7 @@ func (t *Tickets) release(numbers []int) error {
 		return given
 	})
 	h := t.hall
-	raceRelease(h.core, h.binding)
+	raceGave(h.core, h.binding)
 	var err error
 	for _, n := range numbers {
 		if !h.places[n].word.CompareAndSwap(h.self, h.free) {

@@ -423,7 +423,7 @@ func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWa
 	if err != nil || out != taken {
 		return nil, out, err
 	}
-	raceAcquire(s.arena.core, b)
+	raceGot(s.arena.core, b)
 	return &Tickets{hall: s.hallOf(b, numbers[n-1]+1), held: numbers}, taken, nil
 }
 
@@ -462,7 +462,7 @@ func (s *Semaphore) collect(ctx context.Context, w *ticketWait, n int) (*Tickets
 		return len(numbers) < n
 	})
 	w.record.owner.CompareAndSwap(answered, 0)
-	raceAcquire(c, b)
+	raceGot(c, b)
 	t := &Tickets{hall: s.hallOf(b, numbers[len(numbers)-1]+1), held: numbers}
 	if c.gate.closing() {
 		t.Release()
