@@ -275,6 +275,47 @@ func TestSemaphoreReleaseNeedsNoLatch(t *testing.T) {
 	expectInUse(t, s, 0)
 }
 
+// A newcomer who looked before somebody began to wait, or before the size or
+// the semaphore was taken away, and swaps only then, puts the ticket back.
+func TestSemaphoreLateNewcomer(t *testing.T) {
+	for what, before := range map[string]func(t *testing.T, s *Semaphore) (after func()){
+		"somebody waits": func(t *testing.T, s *Semaphore) func() {
+			return proc.MustBlock(t, "Acquire", func() { release(t, acquire(t, s, 3)) })
+		},
+		"it was made smaller": func(t *testing.T, s *Semaphore) func() {
+			if err := s.Resize(1); err != nil {
+				t.Fatal(err)
+			}
+			return func() {}
+		},
+		"it is destroyed": func(t *testing.T, s *Semaphore) func() {
+			return proc.MustBlock(t, "Destroy", func() {
+				if err := s.Destroy(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := testArena(t, nil).Semaphore("late", 3)
+			held := acquire(t, s, 1)
+			h := s.hall.Load()
+			saw := ticketState(h.state.Load())
+			after := before(t, s)
+			p := h.places[2]
+			if !p.word.CompareAndSwap(h.free, h.self) {
+				t.Fatal("ticket 2 is not free")
+			}
+			if got := h.keep(p, saw); got != nil {
+				t.Errorf("kept ticket %v", got.Numbers())
+			}
+			expectInUse(t, s, 1)
+			release(t, held)
+			after()
+		})
+	}
+}
+
 // A panic inside the latch leaves a semaphore that works.
 func TestSemaphorePanicInTheLatch(t *testing.T) {
 	a := testArena(t, nil)
