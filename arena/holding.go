@@ -79,8 +79,26 @@ func (t *Tickets) release(numbers []int) error {
 		return t.notHeld()
 	}
 	if numbers == nil {
-		numbers = t.held
+		numbers, t.held = t.held, nil
+	} else if err := t.part(numbers); err != nil {
+		return err
 	}
+	h := t.hall
+	raceGave(h.core, h.binding)
+	var err error
+	for _, n := range numbers {
+		if !h.places[n].word.CompareAndSwap(h.self, h.free) {
+			err = t.lost()
+		}
+	}
+	if ticketState(h.state.Load()).has(ticketsAwaited | ticketsDrained) {
+		h.serve()
+	}
+	return err
+}
+
+// part takes numbers out of those held, if they all are.
+func (t *Tickets) part(numbers []int) error {
 	numbers = slices.Sorted(slices.Values(numbers))
 	for i, n := range numbers {
 		if i > 0 && numbers[i-1] == n {
@@ -94,18 +112,7 @@ func (t *Tickets) release(numbers []int) error {
 		_, given := slices.BinarySearch(numbers, n)
 		return given
 	})
-	h := t.hall
-	raceGave(h.core, h.binding)
-	var err error
-	for _, n := range numbers {
-		if !h.places[n].word.CompareAndSwap(h.self, h.free) {
-			err = t.lost()
-		}
-	}
-	if ticketState(h.state.Load()).has(ticketsAwaited | ticketsDrained) {
-		h.serve()
-	}
-	return err
+	return nil
 }
 
 func (t *Tickets) notHeld() error {

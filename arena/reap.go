@@ -116,14 +116,14 @@ func (c *core) giveBackTickets(most int) (count int, names []string) {
 	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
 		r := c.recordAt(i)
 		owner := r.owner.Load()
-		if ownerOfRecord(owner) == c.member && owner != 0 {
-			if kindOfRecord(owner) == recordWanted {
+		switch kindOfRecord(owner) {
+		case recordClaimed, recordWanted, recordGranted, recordRefused:
+			if ownerOfRecord(owner) == c.member && r.owner.CompareAndSwap(owner, ownerAfterDeath(owner)) {
 				touched[r.slot.Load()] = true
 			}
-			r.owner.CompareAndSwap(owner, ownerAfterDeath(owner))
 			continue
-		}
-		if kindOfRecord(owner) != recordTickets {
+		case recordTickets:
+		default:
 			continue
 		}
 		t := recordIs[ticketRecord](c, i)
