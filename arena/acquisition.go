@@ -187,7 +187,14 @@ func (s *Semaphore) collect(ctx context.Context, w *ticketWait, n int) (*Tickets
 	})
 	w.record.owner.CompareAndSwap(answered, 0)
 	raceGot(c, b)
-	t := &Tickets{hall: s.hallOf(b, numbers[len(numbers)-1]+1), held: numbers}
+	if len(numbers) < n {
+		err := fmt.Errorf("%w: %d tickets of %d that were granted are not there", ErrDamaged, n-len(numbers), n)
+		if len(numbers) > 0 {
+			(&Tickets{hall: s.hallOf(b, numbers[len(numbers)-1]+1), held: numbers}).Release()
+		}
+		return nil, err
+	}
+	t := &Tickets{hall: s.hallOf(b, numbers[n-1]+1), held: numbers}
 	if c.gate.closing() {
 		t.Release()
 		return nil, ErrClosed

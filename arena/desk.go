@@ -87,9 +87,8 @@ func (c *core) tryQueue(b *binding) bool {
 // serveTickets answers the requests that can be answered, or leaves it to who
 // holds the latch. With full it also looks past the first that has to wait.
 func (c *core) serveTickets(b *binding, full bool) {
-	s := b.slot
 	if !c.tryQueue(b) {
-		changeTickets(s, ticketsLook, 0)
+		c.askToLook(b)
 		crash.At("semaphore.look")
 		if !c.tryQueue(b) {
 			return
@@ -97,6 +96,18 @@ func (c *core) serveTickets(b *binding, full bool) {
 	}
 	d := &desk{c: c, b: b}
 	d.work(func() { d.pass(full) })
+}
+
+// askToLook sets look, if the slot is still the binding's: without the latch it
+// can be another lock's by now, whose state means something else. What is
+// swapped was loaded while it was not.
+func (c *core) askToLook(b *binding) {
+	for {
+		st := loadTickets(b.slot)
+		if c.stale(b) || !st.exists() || st.has(ticketsLook) || swapTickets(b.slot, st, st|ticketsLook) {
+			return
+		}
+	}
 }
 
 // serveSlot is serveTickets for who has no handle.

@@ -219,6 +219,7 @@ func (c *crew) finish(s *Semaphore, tickets int) {
 		c.t.Errorf("%d violations, %d requests that were never served", v&(1<<32-1), v>>32)
 	}
 	c.t.Logf("%d tickets were taken", c.l.acquired.Load())
+	s.arena.core.settleDead() // whoever noticed the last death may have ended since
 	expectNoRequests(c.t, c.path)
 }
 

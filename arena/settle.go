@@ -155,9 +155,11 @@ func (c *core) settleDead() bool {
 	}
 	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
 		r := c.recordAt(i)
-		owner := r.owner.Load()
-		if _, gone := d.has(ownerOfRecord(owner)); gone && owner != 0 {
-			r.owner.CompareAndSwap(owner, ownerAfterDeath(owner))
+		for { // until it names none of them: a request can be answered meanwhile
+			owner := r.owner.Load()
+			if _, gone := d.has(ownerOfRecord(owner)); !gone || owner == 0 || r.owner.CompareAndSwap(owner, ownerAfterDeath(owner)) {
+				break
+			}
 		}
 	}
 	c.settleTickets(d)

@@ -41,7 +41,8 @@ func newTicketState(incarnation uint32, capacity int) ticketState {
 	return ticketState(incarnation)<<32 | ticketState(capacity)
 }
 
-// changeTickets sets and clears flags of a semaphore that exists.
+// changeTickets sets and clears flags of a semaphore that exists, for who holds
+// its latch.
 func changeTickets(s *slot, set, clear ticketState) {
 	for {
 		st := loadTickets(s)
