@@ -3,17 +3,13 @@ package arena
 import (
 	"context"
 	"fmt"
-	"os"
+	"maps"
 	"os/exec"
-	"path/filepath"
-	"regexp"
-	"strings"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"lockd/internal/crash"
 	"lockd/internal/proc"
@@ -152,18 +148,13 @@ func TestSemaphoreCrashPoints(t *testing.T) {
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}
-	met := make(map[string]bool)
-	for _, c := range ticketCrashes {
-		for _, p := range c.points {
-			met[p] = true
+	inSources := crashPointsInSources(t)
+	for point := range ticketCrashPoints() {
+		if !slices.Contains(inSources, point) {
+			t.Errorf("no source has the point %s", point)
 		}
 	}
-	for _, p := range ticketPoints(t) {
-		if !met[p] && !rarely[p] {
-			t.Errorf("no case has the point %s", p)
-		}
-	}
-	binary := ticketCrashBinary(t)
+	binary := buildWithCrashPoints(t)
 	for name, c := range ticketCrashes {
 		t.Run(name, func(t *testing.T) {
 			for _, point := range c.points {
@@ -180,34 +171,15 @@ func TestSemaphoreCrashPoints(t *testing.T) {
 	}
 }
 
-// ticketPoints are the points in the files of the semaphore.
-func ticketPoints(t *testing.T) (points []string) {
-	call := regexp.MustCompile(`crash\.At\("([^"]*)"\)`)
-	for _, file := range []string{"semaphore", "hall", "holding", "grant", "mend", "request", "tickets"} {
-		source, err := os.ReadFile(file + ".go")
-		if err != nil {
-			t.Skip("needs the package's sources")
-		}
-		for _, m := range call.FindAllSubmatch(source, -1) {
-			points = append(points, string(m[1]))
+// ticketCrashPoints are the points that a semaphore has.
+func ticketCrashPoints() map[string]bool {
+	points := maps.Clone(rarely)
+	for _, c := range ticketCrashes {
+		for _, p := range c.points {
+			points[p] = true
 		}
 	}
 	return points
-}
-
-func ticketCrashBinary(t *testing.T) string {
-	cache, err := exec.Command("go", "env", "GOCACHE").Output()
-	if err != nil {
-		t.Skipf("needs the go command: %v", err)
-	}
-	if dir := strings.TrimSpace(string(cache)); os.MkdirAll(dir, 0o777) != nil || unix.Access(dir, unix.W_OK) != nil {
-		t.Skipf("needs a build cache, cannot write to %q", dir)
-	}
-	binary := filepath.Join(t.TempDir(), "crash.test")
-	if out, err := exec.Command("go", "test", "-c", "-tags", "lockd_crash", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return binary
 }
 
 func (c ticketCrash) run(t *testing.T, name, binary, point string) {

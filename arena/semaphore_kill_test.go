@@ -155,7 +155,8 @@ func TestSemaphoreKilledGranters(t *testing.T) {
 	if testing.Short() {
 		rounds = 20
 	}
-	binary := ticketCrashBinary(t)
+	crashPointsInSources(t)
+	binary := buildWithCrashPoints(t)
 	points := []string{"grant.given", "grant.unlinked", "grant.granted", "grant.rung", "semaphore.latched", "semaphore.unlatched"}
 	for k := range 2 {
 		t.Run(fmt.Sprint(k), func(t *testing.T) {
