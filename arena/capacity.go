@@ -123,7 +123,8 @@ func (s *Semaphore) resize(ctx context.Context, n int, w *ticketWait) error {
 
 // Destroy refuses new requests and those that wait, waits until all tickets
 // are back, and ends the semaphore: its handles get ErrDestroyed for good. If
-// the context ends first, or the process dies waiting, the semaphore goes on.
+// the context ends first, or the process dies waiting, the semaphore goes on; of
+// a process that dies when all tickets are back, others may finish the work.
 // Which size the handle was made with does not matter.
 //
 // Errors are the context's, ErrNoSemaphore, ErrDestroyed if another had done it
