@@ -58,7 +58,7 @@ func (s *Semaphore) latched(ctx context.Context, f func(d *desk)) error {
 	c := s.arena.core
 	b := s.binding()
 	if b.slot == nil || !b.slot.word.CompareAndSwap(b.free, b.self) {
-		if err := s.handle.acquire(request{ctx: ctx}); err != nil {
+		if err := s.handle.acquire(request{ctx: ctx, arena: s.arena}); err != nil {
 			return err
 		}
 		b = s.binding() // what is held is not evicted
@@ -163,7 +163,7 @@ func (c *core) newWait(request uint32) *ticketWait {
 // before the record is freed, whose index they name.
 func (s *Semaphore) collect(ctx context.Context, w *ticketWait, n int) (*Tickets, error) {
 	c, b := s.arena.core, w.binding
-	kind, err := c.await(ctx, w)
+	kind, err := c.await(ctx, s.arena, w)
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func (s *Semaphore) claimWait(ctx context.Context) (*ticketWait, error) {
 // answerOf waits for the answer to a request that is not for tickets.
 func (s *Semaphore) answerOf(ctx context.Context, w *ticketWait) (recordKind, error) {
 	c := s.arena.core
-	kind, err := c.await(ctx, w)
+	kind, err := c.await(ctx, s.arena, w)
 	if err == nil {
 		w.record.owner.CompareAndSwap(recordOwner(c.member, kind), 0)
 	}

@@ -183,6 +183,7 @@ func (c *core) checkReplacedOften() bool {
 func (c *core) wakeForClose() {
 	if c.gate.enter() {
 		c.lot.all((*queue).rouse)
+		c.porter.rouse()
 		c.gate.leave()
 	}
 }

@@ -2,6 +2,7 @@ package arena
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"lockd/futex"
@@ -11,7 +12,7 @@ import (
 
 // await waits for the answer to a request that is in the queue. An error means
 // that it was withdrawn.
-func (c *core) await(ctx context.Context, w *ticketWait) (recordKind, error) {
+func (c *core) await(ctx context.Context, a *Arena, w *ticketWait) (recordKind, error) {
 	c.ticker.newcomer()
 	defer c.ticker.gone()
 	c.porter.enter(w)
@@ -30,7 +31,7 @@ func (c *core) await(ctx context.Context, w *ticketWait) (recordKind, error) {
 		if w.answered() {
 			return kindOfRecord(w.record.owner.Load()), nil
 		}
-		if err := c.stopped(request{ctx: ctx}); err != nil {
+		if err := c.stopped(request{ctx: ctx, arena: a}); err != nil {
 			if w.record.owner.CompareAndSwap(w.wanted, uint64(recordWithdrawn)) {
 				crash.At("request.withdrawn")
 				c.serveTickets(w.binding, true)
@@ -47,10 +48,12 @@ func (c *core) await(ctx context.Context, w *ticketWait) (recordKind, error) {
 			continue
 		}
 		crash.At("request.sleep")
-		if !futex.HasWaitAny() {
+		err := futex.ErrUnsupported
+		if futex.HasWaitAny() {
+			_, err = futex.WaitAny([]futex.Word{{Addr: bell, Value: rung}, {Addr: &c.porter.nudged, Private: true}}, 0)
+		}
+		if err != nil && !wakeable(err) {
 			c.muxer.bounded(bell, rung)
-		} else {
-			futex.WaitAny([]futex.Word{{Addr: bell, Value: rung}, {Addr: &c.porter.nudged, Private: true}}, 0)
 		}
 		crash.At("request.woken")
 	}
@@ -111,7 +114,9 @@ func (c *core) tendTickets() {
 func (c *core) claimRecords(ctx context.Context, n int) ([]uint32, error) {
 	claimed := make([]uint32, 0, n)
 	settled := false
+	deadline := futex.Now() + int64(busyPatience)
 	for len(claimed) < n {
+		had := c.segments()
 		i := c.claimRecord(recordClaimed)
 		if i == 0 {
 			i = c.claimAnyRecord()
@@ -120,9 +125,11 @@ func (c *core) claimRecords(ctx context.Context, n int) ([]uint32, error) {
 			claimed = append(claimed, i)
 			continue
 		}
-		grown, err := c.grow(ctx)
+		grown, err := c.grow(ctx, had)
 		switch {
 		case grown:
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && futex.Now() < deadline && !c.gate.closing():
+			// Who grows may be stopped; records may be freed meanwhile.
 		case err == nil && !settled:
 			settled = true
 			c.settleDead()

@@ -137,7 +137,7 @@ func (s *Semaphore) useUntil(ctx context.Context, what string, f func(context.Co
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
 		return s.timedOut(began)
 	}
 	return fmt.Errorf("arena: %s semaphore %q: %w", what, s.cell.name, err)

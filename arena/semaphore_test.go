@@ -256,7 +256,7 @@ func TestSemaphoreReleaseNeedsNoLatch(t *testing.T) {
 	s := a.Semaphore("stopped", 2)
 	held := acquire(t, s, 2)
 	wait := proc.MustBlock(t, "Acquire", func() { release(t, acquire(t, s, 1)) })
-	if err := s.handle.acquire(request{ctx: context.Background()}); err != nil {
+	if err := s.handle.acquire(request{ctx: context.Background(), arena: a}); err != nil {
 		t.Fatal(err)
 	}
 	release(t, held) // returns, though somebody is in the latch
@@ -611,9 +611,15 @@ func TestSemaphoreClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	waitingThere := proc.MustBlock(t, "Acquire through another opening", func() {
+		if _, err := other.Semaphore("queue", 0).Acquire(context.Background(), 1); !errors.Is(err, ErrClosed) {
+			t.Errorf("waiting while the opening was closed: %v", err)
+		}
+	})
 	if err := other.Close(); err != nil {
 		t.Errorf("one opening of two: %v", err)
 	}
+	waitingThere()
 	if err := a.Close(); err != nil {
 		t.Errorf("nothing was held: %v", err)
 	}
