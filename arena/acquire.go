@@ -414,5 +414,6 @@ func (c *core) watch(owner robust.Member) bool {
 
 func (c *core) peerGone(uint64) {
 	c.lot.nudgeAll()
+	c.tendTickets()
 	c.settling.kick()
 }

@@ -21,7 +21,8 @@ type cell struct {
 	bound  unsafe.Pointer
 	name   string
 	kind   Kind
-	judged atomic.Int64 // when a failed try last judged the owner, CLOCK_MONOTONIC ns
+	judged atomic.Int64         // when a failed try last judged the owner, CLOCK_MONOTONIC ns
+	hall   atomic.Pointer[hall] // of a semaphore
 }
 
 func (l *cell) binding() *binding { return (*binding)(atomic.LoadPointer(&l.bound)) }

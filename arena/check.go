@@ -126,7 +126,7 @@ type checker struct {
 }
 
 // estate counts what a dead member left.
-type estate struct{ locks, claims, waits, latches int }
+type estate struct{ locks, claims, waits, latches, tickets int }
 
 func (c *checker) report(v Severity, code, where string, words [2]uint64, format string, args ...any) {
 	c.found = append(c.found, Problem{v, code, where, fmt.Sprintf(format, args...), words})
@@ -198,6 +198,9 @@ func (c *checker) checkLatches() {
 
 func (c *checker) checkRecords() {
 	c.p.records(c.s, func(i uint32, r seenRecord) {
+		if c.checkTickets(i, r) {
+			return
+		}
 		where := fmt.Sprintf("record %d", i)
 		words := [2]uint64{uint64(r.owner.Generation)<<16 | uint64(r.owner.Index), uint64(r.slot)<<8 | uint64(r.kind)}
 		if left := c.checkOwner(r.owner, "record-owner", where, words, "owned by"); left != nil {
@@ -220,9 +223,13 @@ func (c *checker) reportDead() {
 			continue
 		}
 		left := c.dead[m.Index]
+		tickets := ""
+		if left.tickets > 0 {
+			tickets = fmt.Sprintf(", and %d tickets", left.tickets)
+		}
 		c.report(Unsettled, "member-dead", memberPlace(m.Member), [2]uint64{uint64(m.Generation), uint64(m.PID)},
-			"pid %d (%q) is dead and not settled yet; it left %d locks, %d waits, %d claimed slots and %d latches",
-			m.PID, m.Label, left.locks, left.waits, left.claims, left.latches)
+			"pid %d (%q) is dead and not settled yet; it left %d locks, %d waits, %d claimed slots and %d latches%s",
+			m.PID, m.Label, left.locks, left.waits, left.claims, left.latches, tickets)
 	}
 }
 

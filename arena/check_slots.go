@@ -13,6 +13,7 @@ func (c *checker) checkSlots() {
 	names := make(map[string]uint32, len(c.s.Locks))
 	for _, l := range c.s.Locks {
 		c.checkLock(l)
+		c.checkSemaphore(l)
 		if first, taken := names[l.Name]; taken {
 			c.report(c.inStripe(c.p.hash(l.Slot)), "name-twice", slotPlace(l.Slot), [2]uint64{uint64(first), uint64(l.Generation)},
 				"%q is the name of slot %d too", l.Name, first)

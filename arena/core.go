@@ -37,6 +37,7 @@ type core struct {
 	lot      lot
 	cells    cells
 	tenants  tenants
+	porter   porter
 	muxer    muxer
 	watcher  *robust.Watcher
 	ticker   ticker
@@ -74,6 +75,7 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 	c.latches.init()
 	c.lot.init()
 	c.cells.init()
+	c.porter.init()
 	if err := c.join(); err != nil {
 		m.bytes.Unmap()
 		return nil, err
@@ -128,7 +130,7 @@ func (c *core) duplicate() (*os.File, error) {
 // entry is withdrawn, and last the byte goes free, with the descriptor. Killed
 // anywhere in between, the process is a dead member like any other.
 func (c *core) detach(inOrder bool) error {
-	c.gate.shut(c.lot.nudgeAll)
+	c.gate.shut(c.nudgeAll)
 	c.ticker.stop()
 	c.settling.stop()
 	c.watcher.Close()
@@ -181,6 +183,7 @@ func (c *core) checkReplacedOften() bool {
 func (c *core) wakeForClose() {
 	if c.gate.enter() {
 		c.lot.all((*queue).rouse)
+		c.porter.rouse()
 		c.gate.leave()
 	}
 }

@@ -43,6 +43,7 @@ func decode(image []byte, v verdicts) (*Snapshot, error) {
 	p.decodeMembers(s, &v)
 	p.decodeLocks(s)
 	p.decodeWaiters(s)
+	p.decodeTickets(s)
 	p.decodeLatches(s)
 	return s, err
 }

@@ -56,6 +56,23 @@ var (
 	ErrReplaced = errors.New("arena file was removed or replaced under this process")
 )
 
+// Returned by operations on semaphores. The state is unchanged.
+var (
+	// ErrTickets: a number of tickets that there cannot be: none, fewer than
+	// none, or more than MaxTickets; or a ticket number that is not held.
+	ErrTickets = errors.New("bad number of tickets")
+	// ErrTooMany: more tickets were asked for at once than the semaphore has.
+	ErrTooMany = errors.New("more tickets than the semaphore has")
+	// ErrSize: the semaphore exists with another number of tickets.
+	ErrSize = errors.New("semaphore has another size")
+	// ErrDestroyed: the semaphore that this handle was used for is destroyed,
+	// or is about to be.
+	ErrDestroyed = errors.New("semaphore is destroyed")
+	// ErrNoSemaphore: there is none of this name, and the handle was not told
+	// a size to make it with.
+	ErrNoSemaphore = errors.New("no such semaphore")
+)
+
 // Returned by Remove and Close.
 var (
 	// ErrInUse: living members are attached.

@@ -113,7 +113,7 @@ type member struct {
 	startTime atomic.Uint64 // 24  clock ticks since boot
 	joined    atomic.Uint64 // 32  ns since 1970
 	uid       atomic.Uint32 // 40
-	_         atomic.Uint32
+	bell      atomic.Uint32 // 44  futex word: a request of this member was answered; who answered adds
 	_         atomic.Uint64
 	label     [memberLabel / 8]atomic.Uint64 // 56
 }
@@ -185,6 +185,41 @@ type record struct {
 	_     [40]byte
 }
 
+// ticketRecord is a record that holds tickets of a semaphore. It belongs to
+// its slot: the owner word names no member, only the kind. The records of a
+// slot are a chain in the order of their tickets; the chain only grows while
+// the semaphore exists, so it may be walked without the latch.
+//
+// A ticket's word is the truth about the ticket; see ticketWord.
+type ticketRecord struct {
+	_ structs.HostLayout
+
+	owner atomic.Uint64                    // 0
+	slot  atomic.Uint32                    // 8
+	first atomic.Uint32                    // 12 number of the first ticket; bit 31 is a mender's
+	next  atomic.Uint32                    // 16 under the slot's latch
+	queue atomic.Uint32                    // 20 first request, in the slot's first record; under the slot's latch
+	words [recordTicketCount]atomic.Uint64 // 24
+}
+
+const recordTicketCount = 5
+
+// requestRecord is a request for tickets that waits. Its owner writes it
+// before it is in the queue; afterwards only next changes, under the slot's
+// latch, and the owner word.
+type requestRecord struct {
+	_ structs.HostLayout
+
+	owner   atomic.Uint64 // 0   by CAS; see the record kinds
+	slot    atomic.Uint32 // 8
+	count   atomic.Uint32 // 12  tickets
+	since   atomic.Uint64 // 16  ns since 1970
+	next    atomic.Uint32 // 24  the request behind it
+	mode    atomic.Uint32 // 28
+	arrival atomic.Uint64 // 32  its place in the queue; drawn from the slot's fence
+	_       [24]byte
+}
+
 type bucket = atomic.Uint32
 
 // Sizes and places are the format: a change of any of these lines is a new
@@ -207,6 +242,11 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(slot{}.deadLabel)-160]
 	_ = [1]struct{}{}[unsafe.Sizeof(extension{})-slotSize]
 	_ = [1]struct{}{}[unsafe.Sizeof(record{})-recordSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(member{}.bell)-44]
+	_ = [1]struct{}{}[unsafe.Sizeof(ticketRecord{})-recordSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(ticketRecord{}.words)-24]
+	_ = [1]struct{}{}[unsafe.Sizeof(requestRecord{})-recordSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(requestRecord{}.arrival)-32]
 	_ = [1]struct{}{}[segmentSize%pageSize]
 	_ = [1]struct{}{}[segmentsStart%pageSize]
 	_ = [1]struct{}{}[inlineName+extensionName-256]

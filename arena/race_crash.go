@@ -7,3 +7,5 @@ const slowOnly = true
 
 func raceAcquire(*core, *binding) {}
 func raceRelease(*core, *binding) {}
+func raceGot(*core, *binding)     {}
+func raceGave(*core, *binding)    {}

@@ -7,3 +7,5 @@ const slowOnly = false
 
 func raceAcquire(*core, *binding) {}
 func raceRelease(*core, *binding) {}
+func raceGot(*core, *binding)     {}
+func raceGave(*core, *binding)    {}

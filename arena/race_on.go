@@ -25,5 +25,15 @@ func shadow(c *core, b *binding) unsafe.Pointer {
 	return unsafe.Pointer(word.(*uint64))
 }
 
+// Tickets have a word beside that of their latch, for many give back and each
+// who gets any comes after all of them.
+func ticketShadow(c *core, b *binding) unsafe.Pointer {
+	word, _ := shadows.LoadOrStore(shadowKey{c, b.index | 1<<31}, new(uint64))
+	return unsafe.Pointer(word.(*uint64))
+}
+
+func raceGot(c *core, b *binding)  { runtime.RaceAcquire(ticketShadow(c, b)) }
+func raceGave(c *core, b *binding) { runtime.RaceReleaseMerge(ticketShadow(c, b)) }
+
 func raceAcquire(c *core, b *binding) { runtime.RaceAcquire(shadow(c, b)) }
 func raceRelease(c *core, b *binding) { runtime.RaceRelease(shadow(c, b)) }

@@ -155,11 +155,14 @@ func (c *core) settleDead() bool {
 	}
 	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
 		r := c.recordAt(i)
-		owner := r.owner.Load()
-		if _, gone := d.has(ownerOfRecord(owner)); gone && owner != 0 {
-			r.owner.CompareAndSwap(owner, 0)
+		for { // until it names none of them: a request can be answered meanwhile
+			owner := r.owner.Load()
+			if _, gone := d.has(ownerOfRecord(owner)); !gone || owner == 0 || r.owner.CompareAndSwap(owner, ownerAfterDeath(owner)) {
+				break
+			}
 		}
 	}
+	c.settleTickets(d)
 	if !c.settleLatches(d) || c.head.segments.Load() > c.segments() {
 		return false // something of theirs could not be reached: their entries stay
 	}
@@ -188,10 +191,15 @@ func (c *core) settleSlot(i uint32, s *slot, d dead) (gaveBack bool) {
 			return gaveBack
 		}
 		crash.At("settle.slot")
-		if c.seize(s, w, p) {
-			c.letGo(i, s)
-			gaveBack = true
+		if !c.seize(s, w, p) {
+			continue
 		}
+		if life := slotLife(s.life.Load()); life.isLive() && life.kind() == KindSemaphore {
+			c.mendSeized(i, s) // a latch, not a lock: nobody inherits anything
+			continue
+		}
+		c.letGo(i, s)
+		gaveBack = true
 	}
 }
 
@@ -275,6 +283,9 @@ func (c *core) giveBackAll() error {
 		}
 		c.unclaim(i)
 	}
+	tickets, semaphores := c.giveBackTickets(most)
+	count += tickets
+	names = append(names, semaphores...)
 	if count == 0 {
 		return nil
 	}

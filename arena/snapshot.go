@@ -86,10 +86,18 @@ type LockInfo struct {
 	LastDeath    *Death
 	Fence        uint64        // the last one drawn, or what the first will be larger than
 	Inserted     time.Duration // since boot: when the name came into the table
+	// Semaphore is nil for other kinds, and for one that is not made yet or
+	// destroyed. Word and Owner are the latch of its queue.
+	Semaphore *SemaphoreState
 }
 
-// Held tells whether somebody, dead or alive, holds the lock.
-func (l *LockInfo) Held() bool { return !l.Word.IsFree() }
+// Held tells whether somebody, dead or alive, holds the lock, or any ticket.
+func (l *LockInfo) Held() bool {
+	if l.Kind == KindSemaphore {
+		return l.Semaphore != nil && l.Semaphore.InUse > 0
+	}
+	return !l.Word.IsFree()
+}
 
 // OwnerInfo is who holds a lock or a latch.
 type OwnerInfo struct {

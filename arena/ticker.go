@@ -117,7 +117,9 @@ func (t *ticker) tick() bool {
 	c := t.c
 	if c.checkReplaced() {
 		c.lot.all((*queue).rouse)
+		c.porter.rouse()
 	}
+	c.tendTickets()
 	var queues []*queue
 	c.lot.all(func(q *queue) { queues = append(queues, q) })
 	changed := false

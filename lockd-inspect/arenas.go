@@ -52,7 +52,10 @@ func one(b bool) int {
 	return 0
 }
 
-func isAbandoned(l *arena.LockInfo) bool { return l.Word.Has(robust.Abandoned) }
+// isAbandoned is false for a semaphore: there A is about its queue's latch.
+func isAbandoned(l *arena.LockInfo) bool {
+	return l.Kind != arena.KindSemaphore && l.Word.Has(robust.Abandoned)
+}
 
 var arenaColumns = []column[arenaRow]{
 	{"name", "file name, or path outside of " + arena.Dir, false, false, func(a arenaRow) any { return a.name }},

@@ -23,7 +23,9 @@ type lockRow struct {
 	owner *arena.MemberInfo
 }
 
-var lockColumns = []column[lockRow]{
+var lockColumns = slices.Concat(plainColumns, semaphoreColumns)
+
+var plainColumns = []column[lockRow]{
 	{"name", "of the lock; quoted if it has bytes that cannot be seen", false, false, func(l lockRow) any { return l.Name }},
 	{"name_hex", "the name's bytes, if they are not UTF-8", true, false, func(l lockRow) any {
 		if utf8.ValidString(l.Name) {
@@ -34,10 +36,10 @@ var lockColumns = []column[lockRow]{
 	{"kind", "mutex, rwmutex, semaphore or ranges", false, false, func(l lockRow) any { return l.Kind.String() }},
 	{"state", stateHelp, false, false, func(l lockRow) any { return l.state() }},
 	{"pid", "of the owner, in its own pid namespace", false, true, func(l lockRow) any {
-		if l.Owner == nil {
-			return nil
+		if h := l.onlyHolder(); h != nil {
+			return h.PID
 		}
-		return l.Owner.PID
+		return nil
 	}},
 	{"command", "of the owner, if it is alive and in this pid namespace", false, false, func(l lockRow) any { return l.command() }},
 	{"label", "that the owner gave itself", false, false, func(l lockRow) any {
@@ -75,10 +77,25 @@ const stateHelp = `free
 	  abandoned  free, and what it protects may be half-changed
 	  inherited  held by an heir who has not marked it consistent
 	  dead       its owner died; the next who wants it will inherit it
-	  left       its owner and all that inherited it ended in good order`
+	  left       its owner and all that inherited it ended in good order
+	  2 of 4     of a semaphore: so many tickets are held`
+
+// onlyHolder is who holds the lock; of a semaphore, if one process holds all
+// the tickets that are held.
+func (l lockRow) onlyHolder() *arena.OwnerInfo {
+	if l.Kind != arena.KindSemaphore {
+		return l.Owner
+	}
+	if l.Semaphore == nil || len(l.Semaphore.Holders) != 1 {
+		return nil
+	}
+	return &l.Semaphore.Holders[0].OwnerInfo
+}
 
 func (l lockRow) state() string {
 	switch {
+	case l.Kind == arena.KindSemaphore:
+		return semaphoreState(l.Semaphore)
 	case !l.Held() && isAbandoned(l.LockInfo):
 		return "abandoned"
 	case !l.Held():
@@ -175,7 +192,7 @@ func lockRows(s *arena.Snapshot) []lockRow {
 	rows := make([]lockRow, len(s.Locks))
 	for i := range s.Locks {
 		rows[i] = lockRow{LockInfo: &s.Locks[i]}
-		if o := s.Locks[i].Owner; o != nil {
+		if o := rows[i].onlyHolder(); o != nil {
 			rows[i].owner = members[o.Member]
 		}
 	}

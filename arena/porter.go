@@ -1,0 +1,129 @@
+package arena
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"lockd/futex"
+)
+
+// porter is where the goroutines of this process wait for answers to their
+// requests, to any number of semaphores. One of them, the agent, sleeps at the
+// member's bell on behalf of all, and tells the others over channels; so
+// however many wait, one thread does.
+type porter struct {
+	judged atomic.Int64 // when a failed try last judged the holder of a latch
+
+	mu     sync.Mutex
+	waits  map[uint32]*ticketWait // by request record
+	agent  *ticketWait
+	nudged atomic.Uint32 // the agent's private futex word: 1 asks it to look again
+}
+
+// ticketWait is one waiting goroutine.
+type ticketWait struct {
+	request uint32
+	record  *requestRecord
+	wanted  uint64 // the owner word for as long as there is no answer
+	binding *binding
+	wake    chan struct{}
+}
+
+func (p *porter) init() { p.waits = make(map[uint32]*ticketWait) }
+
+func (w *ticketWait) answered() bool { return w.record.owner.Load() != w.wanted }
+
+func (w *ticketWait) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *porter) enter(w *ticketWait) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waits[w.request] = w
+	if p.agent == nil {
+		p.agent = w
+	}
+}
+
+// leave ends a wait. Another goroutine becomes the agent.
+func (p *porter) leave(w *ticketWait) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waits, w.request)
+	if p.agent != w {
+		return
+	}
+	p.agent = nil
+	for _, next := range p.waits {
+		p.agent = next
+		next.signal()
+		return
+	}
+}
+
+// represents tells whether w is the agent. Then it has told the others that
+// were answered, and whatever it was nudged for it sees from here on.
+func (p *porter) represents(w *ticketWait) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.agent != w {
+		return false
+	}
+	p.nudged.Store(0)
+	for _, other := range p.waits {
+		if other != w && other.answered() {
+			other.signal()
+		}
+	}
+	return true
+}
+
+// nudge makes the agent look again: at all answers, at its context.
+func (p *porter) nudge() {
+	p.nudged.Store(1)
+	futex.WakePrivate(&p.nudged, 1)
+	p.mu.Lock()
+	if p.agent != nil {
+		p.agent.signal()
+	}
+	p.mu.Unlock()
+}
+
+// rouse makes every goroutine look whether it should give up.
+func (p *porter) rouse() {
+	p.mu.Lock()
+	for _, w := range p.waits {
+		w.signal()
+	}
+	p.mu.Unlock()
+	p.nudge()
+}
+
+// signalRequest tells who waits for the answer of this request, if anybody
+// of this process does by now.
+func (p *porter) signalRequest(request uint32) {
+	p.mu.Lock()
+	w := p.waits[request]
+	agent := w != nil && w == p.agent
+	if w != nil {
+		w.signal()
+	}
+	p.mu.Unlock()
+	if agent {
+		p.nudged.Store(1)
+		futex.WakePrivate(&p.nudged, 1)
+	}
+}
+
+// bell is this member's futex word.
+func (c *core) bell() *atomic.Uint32 { return &c.memberAt(c.member.Index).bell }
+
+// nudgeAll makes every agent of this process look again.
+func (c *core) nudgeAll() {
+	c.lot.nudgeAll()
+	c.porter.nudge()
+}

@@ -1,0 +1,164 @@
+package arena
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"lockd/futex"
+	"lockd/internal/crash"
+	"lockd/robust"
+)
+
+// await waits for the answer to a request that is in the queue. An error means
+// that it was withdrawn.
+func (c *core) await(ctx context.Context, a *Arena, w *ticketWait) (recordKind, error) {
+	c.ticker.newcomer()
+	defer c.ticker.gone()
+	c.porter.enter(w)
+	defer c.porter.leave(w)
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, c.porter.nudge)
+		defer stop()
+	}
+	if !w.answered() {
+		c.meetTicketHolders(w.binding)
+	}
+	bell := c.bell()
+	for {
+		rung := bell.Load()
+		agent := c.porter.represents(w)
+		if w.answered() {
+			return kindOfRecord(w.record.owner.Load()), nil
+		}
+		if err := c.stopped(request{ctx: ctx, arena: a}); err != nil {
+			if w.record.owner.CompareAndSwap(w.wanted, uint64(recordWithdrawn)) {
+				crash.At("request.withdrawn")
+				c.serveTickets(w.binding, true)
+				return 0, err
+			}
+			continue
+		}
+		if !agent {
+			select {
+			case <-w.wake:
+			case <-ctx.Done():
+			case <-c.gate.closed:
+			}
+			continue
+		}
+		crash.At("request.sleep")
+		err := futex.ErrUnsupported
+		if futex.HasWaitAny() {
+			_, err = futex.WaitAny([]futex.Word{{Addr: bell, Value: rung}, {Addr: &c.porter.nudged, Private: true}}, 0)
+		}
+		if err != nil && !wakeable(err) {
+			c.muxer.bounded(bell, rung)
+		}
+		crash.At("request.woken")
+	}
+}
+
+// meetTicketHolders sees to it that the deaths of those are noticed that a
+// request waits for: who holds tickets, and who waits ahead.
+func (c *core) meetTicketHolders(b *binding) {
+	met := map[robust.Member]bool{c.member: true}
+	gone := false
+	meet := func(m robust.Member) {
+		if met[m] {
+			return
+		}
+		met[m] = true
+		if !c.watch(m) {
+			_, verdict := c.judge(m)
+			gone = gone || verdict == robust.Gone
+		}
+	}
+	c.eachTicket(b.index, b.slot, func(_ int, word *atomic.Uint64) bool {
+		if m, held := ticketWord(word.Load()).owner(); held {
+			meet(m)
+		}
+		return true
+	})
+	c.peekQueue(b.index, b.slot, func(_ *requestRecord, owner uint64) {
+		if kindOfRecord(owner) == recordWanted {
+			meet(ownerOfRecord(owner))
+		}
+	})
+	if gone && c.reapTickets(b.index, b.slot) {
+		c.serveTickets(b, true)
+	}
+}
+
+// tendTickets does for each semaphore that this process waits for what a death
+// may have left undone. The ticker calls it, and who learns of a death.
+func (c *core) tendTickets() {
+	c.porter.mu.Lock()
+	bindings := make(map[uint32]*binding, len(c.porter.waits))
+	for _, w := range c.porter.waits {
+		bindings[w.binding.index] = w.binding
+	}
+	c.porter.mu.Unlock()
+	if len(bindings) == 0 {
+		return
+	}
+	for index, b := range bindings {
+		c.reapTickets(index, b.slot)
+		c.serveTickets(b, true)
+		c.meetTicketHolders(b)
+	}
+	c.porter.nudge()
+}
+
+// claimRecords claims records for this member, growing the arena if it has to.
+func (c *core) claimRecords(ctx context.Context, n int) ([]uint32, error) {
+	claimed := make([]uint32, 0, n)
+	settled := false
+	deadline := futex.Now() + int64(busyPatience)
+	for len(claimed) < n {
+		had := c.segments()
+		i := c.claimRecord(recordClaimed)
+		if i == 0 {
+			i = c.claimAnyRecord()
+		}
+		if i != 0 {
+			claimed = append(claimed, i)
+			continue
+		}
+		grown, err := c.grow(ctx, had)
+		switch {
+		case grown:
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && futex.Now() < deadline && !c.gate.closing():
+			// Who grows may be stopped; records may be freed meanwhile.
+		case err == nil && !settled:
+			settled = true
+			c.settleDead()
+		default:
+			c.unclaimRecords(claimed)
+			if err == nil {
+				err = c.recordsFull()
+			}
+			return nil, err
+		}
+	}
+	crash.At("semaphore.claimed")
+	return claimed, nil
+}
+
+func (c *core) claimAnyRecord() uint32 {
+	owner := recordOwner(c.member, recordClaimed)
+	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
+		if r := c.recordAt(i); r != nil && r.owner.Load() == 0 && r.owner.CompareAndSwap(0, owner) {
+			return i
+		}
+	}
+	return 0
+}
+
+func (c *core) unclaimRecords(claimed []uint32) {
+	for _, i := range claimed {
+		if r := c.recordAt(i); r != nil {
+			r.owner.CompareAndSwap(recordOwner(c.member, recordClaimed), 0)
+		}
+	}
+}
