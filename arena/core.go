@@ -35,6 +35,8 @@ type core struct {
 	gate     opsGate
 	latches  latchDoors
 	lot      lot
+	dozers   dozers
+	readings readings
 	cells    cells
 	tenants  tenants
 	muxer    muxer
@@ -73,6 +75,8 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 	c.gate.init()
 	c.latches.init()
 	c.lot.init()
+	c.dozers.init()
+	c.readings.init()
 	c.cells.init()
 	if err := c.join(); err != nil {
 		m.bytes.Unmap()
@@ -128,7 +132,7 @@ func (c *core) duplicate() (*os.File, error) {
 // entry is withdrawn, and last the byte goes free, with the descriptor. Killed
 // anywhere in between, the process is a dead member like any other.
 func (c *core) detach(inOrder bool) error {
-	c.gate.shut(c.lot.nudgeAll)
+	c.gate.shut(c.nudgeAll)
 	c.ticker.stop()
 	c.settling.stop()
 	c.watcher.Close()
@@ -147,13 +151,13 @@ func (c *core) detach(inOrder bool) error {
 	if err := mapped.retire(); err != nil {
 		// Handles can still take locks: the process stays a member to its end.
 		rest.bytes.Unmap()
-		return errors.Join(err, c.giveBackAll())
+		return errors.Join(err, c.giveBackAll(false))
 	}
 	c.mapped.Store(rest)
 	c.head = at[header](rest, 0)
 	var held error
 	if !inOrder {
-		held = c.giveBackAll()
+		held = c.giveBackAll(true)
 		c.withdraw()
 	}
 	rest.bytes.Unmap()
@@ -180,7 +184,7 @@ func (c *core) checkReplacedOften() bool {
 // wakeForClose makes all who wait look whether their opening was closed.
 func (c *core) wakeForClose() {
 	if c.gate.enter() {
-		c.lot.all((*queue).rouse)
+		c.rouseAll()
 		c.gate.leave()
 	}
 }

@@ -7,3 +7,7 @@ const slowOnly = true
 
 func raceAcquire(*core, *binding) {}
 func raceRelease(*core, *binding) {}
+
+func raceReadAcquire(*core, uint32)    {}
+func raceReadRelease(*core, uint32)    {}
+func raceWriteAcquire(*core, *binding) {}

@@ -154,11 +154,7 @@ func (c *core) settleDead() bool {
 		}
 	}
 	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
-		r := c.recordAt(i)
-		owner := r.owner.Load()
-		if _, gone := d.has(ownerOfRecord(owner)); gone && owner != 0 {
-			r.owner.CompareAndSwap(owner, 0)
-		}
+		c.settleRecord(i, c.recordAt(i), d)
 	}
 	if !c.settleLatches(d) || c.head.segments.Load() > c.segments() {
 		return false // something of theirs could not be reached: their entries stay
@@ -243,43 +239,76 @@ func (c *core) settleLatches(d dead) bool {
 }
 
 // giveBackAll releases, as abandoned, all that this process holds, and says
-// what it was. Nobody of this process can take anything any more.
-func (c *core) giveBackAll() error {
-	const most = 8
-	var names []string
-	count := 0
+// what it was. Nobody of this process can take anything any more; retired says
+// that its handles point to the file no longer.
+func (c *core) giveBackAll(retired bool) error {
+	var held, read list
 	for i := uint32(1); i < c.slotCount(); i++ {
 		s := c.slotAt(i)
 		if s == nil {
 			break
 		}
-		for told := false; ; {
-			w := robust.Word(s.word.Load())
-			if !w.SameHolding(c.self) {
-				break
-			}
-			if !told {
-				storeDeath(s, Closed, c.identity.PID, c.options.Label)
-				told = true
-			}
-			life := slotLife(s.life.Load())
-			if !s.word.CompareAndSwap(uint64(w), uint64((w | robust.Abandoned).Released(life.generation()))) {
-				continue
-			}
-			if count++; count <= most {
-				names = append(names, fmt.Sprintf("%q", c.slotName(s)))
-			}
-			if w.Has(robust.Waiters) {
-				c.wakeOne(s)
-			}
+		if c.giveBack(i, s) {
+			held.add(c.slotName(s))
 		}
 		c.unclaim(i)
 	}
-	if count == 0 {
-		return nil
+	c.giveBackCells(&read, retired)
+	switch {
+	case held.count > 0 && read.count > 0:
+		return fmt.Errorf("arena: close %s: %w: %v passed on as abandoned, readers of %v taken out", c.path, ErrWasHeld, &held, &read)
+	case held.count > 0:
+		return fmt.Errorf("arena: close %s: %w: %v passed on as abandoned", c.path, ErrWasHeld, &held)
+	case read.count > 0:
+		return fmt.Errorf("arena: close %s: %w: readers of %v taken out", c.path, ErrWasHeld, &read)
 	}
-	if count > most {
-		names = append(names, "…")
+	return nil
+}
+
+// giveBack releases a slot if this process holds it. An rwmutex that is held
+// upgradably is not half-changed.
+func (c *core) giveBack(i uint32, s *slot) bool {
+	var more robust.Word
+	if robust.Word(s.word.Load()).SameHolding(c.self) && halfChanged(s) {
+		more = robust.Abandoned
+		storeDeath(s, Closed, c.identity.PID, c.options.Label)
 	}
-	return fmt.Errorf("arena: close %s: %w: %d passed on as abandoned: %s", c.path, ErrWasHeld, count, strings.Join(names, ", "))
+	life := slotLife(s.life.Load())
+	for {
+		w := robust.Word(s.word.Load())
+		if !w.SameHolding(c.self) {
+			return false
+		}
+		if !w.Has(more) { // A comes before the gate opens
+			s.word.CompareAndSwap(uint64(w), uint64(w|more))
+			continue
+		}
+		c.reopen(i, s)
+		if s.word.CompareAndSwap(uint64(w), uint64(w.Released(life.generation()))) {
+			if w.Has(robust.Waiters) {
+				c.wakeOne(s)
+			}
+			return true
+		}
+	}
+}
+
+// list is names for an error: a few of them, and how many there are.
+type list struct {
+	names []string
+	count int
+}
+
+func (l *list) add(name string) {
+	if l.count++; l.count <= 8 {
+		l.names = append(l.names, fmt.Sprintf("%q", name))
+	}
+}
+
+func (l *list) String() string {
+	names := strings.Join(l.names, ", ")
+	if l.count > len(l.names) {
+		names += ", …"
+	}
+	return fmt.Sprintf("%d (%s)", l.count, names)
 }

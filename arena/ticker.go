@@ -116,7 +116,7 @@ func (t *ticker) run() {
 func (t *ticker) tick() bool {
 	c := t.c
 	if c.checkReplaced() {
-		c.lot.all((*queue).rouse)
+		c.rouseAll()
 	}
 	var queues []*queue
 	c.lot.all(func(q *queue) { queues = append(queues, q) })
@@ -124,6 +124,11 @@ func (t *ticker) tick() bool {
 	gone := make(map[robust.Member]bool) // one owner may hold what many wait for
 	for _, q := range queues {
 		if c.look(q, gone) {
+			changed = true
+		}
+	}
+	for _, d := range c.dozers.list() {
+		if d.look() {
 			changed = true
 		}
 	}
