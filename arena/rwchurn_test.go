@@ -68,48 +68,52 @@ func (s stage) inside() (readers, upgraders, writers int) {
 	return readers, upgraders, writers
 }
 
+// isDead tells whether a process has ended or is ending. One whose memory and
+// descriptors are gone is not a zombie yet, but can do nothing any more.
 func isDead(pid int) bool {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
+	stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if len(fields) < 7 {
 		return true
 	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
+	const exiting = 4 // PF_EXITING of include/linux/sched.h
+	flags, _ := strconv.ParseUint(fields[6], 10, 64)
+	return fields[0] == "Z" || fields[0] == "X" || flags&exiting != 0
 }
 
-// actor takes the lock in all ways and checks, inside, that nobody is there
+// player takes the lock in all ways and checks, inside, that nobody is there
 // who must not be.
-type actor struct {
+type player struct {
 	m     *RWMutex
 	stage stage
 	me    *stageEntry
 }
 
-func (a actor) violated(how string) {
+func (a player) violated(how string) {
 	r, u, w := a.stage.inside()
 	proc.Say("violation: %s beside %d readers, %d upgradable, %d writers", how, r, u, w)
 	os.Exit(1)
 }
 
-func (a actor) enterR() {
+func (a player) enterR() {
 	a.me.readers.Add(1)
 	if _, _, w := a.stage.inside(); w != 0 {
 		a.violated("reader")
 	}
 }
 
-func (a actor) leaveR() { a.me.readers.Add(-1) }
+func (a player) leaveR() { a.me.readers.Add(-1) }
 
-func (a actor) enterU() {
+func (a player) enterU() {
 	a.me.upgraders.Add(1)
 	if _, u, w := a.stage.inside(); w != 0 || u != 1 {
 		a.violated("upgradable")
 	}
 }
 
-func (a actor) leaveU() { a.me.upgraders.Add(-1) }
+func (a player) leaveU() { a.me.upgraders.Add(-1) }
 
-func (a actor) enterX() {
+func (a player) enterX() {
 	a.me.writers.Add(1)
 	for range 2 {
 		if r, u, w := a.stage.inside(); r != 0 || u != 0 || w != 1 {
@@ -118,10 +122,10 @@ func (a actor) enterX() {
 	}
 }
 
-func (a actor) leaveX() { a.me.writers.Add(-1) }
+func (a player) leaveX() { a.me.writers.Add(-1) }
 
 // turn is one of all that can be done with the lock.
-func (a actor) turn(n int) {
+func (a player) turn(n int) {
 	soon, cancel := context.WithTimeout(context.Background(), time.Duration(rand.IntN(300))*time.Microsecond)
 	defer cancel()
 	m := a.m
@@ -203,13 +207,13 @@ func (a actor) turn(n int) {
 }
 
 func init() {
-	// rw-actor: arena, stage, entry, goroutines
-	roles["rw-actor"] = func(args []string) {
-		ar := reopen(args[0], nil)
+	// rw-player: arena, stage, entry, goroutines
+	roles["rw-player"] = func(args []string) {
+		ar := reopen(args[0], &Options{Logger: quiet})
 		s := openStage(args[1])
 		n, _ := strconv.Atoi(args[2])
 		goroutines, _ := strconv.Atoi(args[3])
-		a := actor{ar.RWMutex("churn"), s, s.at(n)}
+		a := player{ar.RWMutex("churn"), s, s.at(n)}
 		a.me.pid.Store(int32(os.Getpid()))
 		var quit atomic.Bool
 		var all sync.WaitGroup
@@ -240,7 +244,7 @@ func TestRWExclusion(t *testing.T) {
 		}
 		t.Run(fmt.Sprint(tc.processes), func(t *testing.T) {
 			path := testPath(t)
-			a, err := Open(path, nil)
+			a, err := Open(path, &Options{Logger: quiet})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -251,7 +255,7 @@ func TestRWExclusion(t *testing.T) {
 			start := func() *proc.Proc {
 				next++
 				s.at(0).turns.Store(int64(next))
-				return proc.Start(t, "rw-actor", []string{path, stagePath, strconv.Itoa(next), strconv.Itoa(tc.goroutines)})
+				return proc.Start(t, "rw-player", []string{path, stagePath, strconv.Itoa(next), strconv.Itoa(tc.goroutines)})
 			}
 			crew := make([]*proc.Proc, tc.processes)
 			for i := range crew {
@@ -326,12 +330,18 @@ func eventuallyRW(t *testing.T, what string, f func() bool) {
 func idleRW(t *testing.T, path string, a *Arena) {
 	t.Helper()
 	eventuallyRW(t, "the dead are settled", func() bool {
+		a.core.settleDead()
 		s, err := ReadSnapshot(path)
 		return err == nil && len(s.Members) == 1
 	})
 	problems, err := Check(path)
-	if err != nil || len(problems) != 0 {
-		t.Errorf("check: %v, %v", problems, err)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, p := range problems {
+		if p.Code != "latch-rebuild" { // that waits for the next who needs it
+			t.Error(p)
+		}
 	}
 	if err := a.Close(); err != nil {
 		t.Errorf("close: %v", err)
