@@ -27,6 +27,18 @@ func (h *handle) readFast() bool {
 	return false
 }
 
+// rLockSlow is kept out of line, as rUnlockSlow is, for the fast paths need no
+// stack of their own then.
+//
+//go:noinline
+func (m *RWMutex) rLockSlow(r *reading) {
+	r.takeBack()
+	must(m.readWaiting(request{ctx: context.Background(), unfailing: true, arena: m.arena}))
+}
+
+//go:noinline
+func (m *RWMutex) rUnlockSlow(r *reading, n counts) { must(m.readReleased(r, n)) }
+
 // takeBack undoes an addition to r by a fast path.
 func (r *reading) takeBack() {
 	r.tell(counts(atomic.AddUint64(r.counts, ^uint64(oneReader-1))))

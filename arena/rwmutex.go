@@ -46,8 +46,7 @@ func (a *Arena) RWMutex(name string) *RWMutex {
 func (m *RWMutex) RLock() {
 	r := (*reading)(atomic.LoadPointer(&m.cell.reading))
 	if counts(atomic.AddUint64(r.counts, uint64(oneReader)))>>62 != openCell>>62 || atomic.LoadUint64(r.gate) != 0 {
-		r.takeBack()
-		must(m.readWaiting(request{ctx: context.Background(), unfailing: true, arena: m.arena}))
+		m.rLockSlow(r)
 	}
 }
 
@@ -57,7 +56,7 @@ func (m *RWMutex) RLock() {
 func (m *RWMutex) RUnlock() {
 	r := (*reading)(atomic.LoadPointer(&m.cell.reading))
 	if n := counts(atomic.AddUint64(r.counts, ^uint64(oneReader-1))); n>>62 != openCell>>62 || atomic.LoadUint64(r.gate) != 0 {
-		must(m.readReleased(r, n))
+		m.rUnlockSlow(r, n)
 	}
 }
 
@@ -98,7 +97,9 @@ func (l *rlocker) Unlock() { (*RWMutex)(l).RUnlock() }
 
 // Lock takes the lock exclusively, waiting as long as it takes. It panics as
 // [Mutex.Lock] does.
-func (m *RWMutex) Lock() { must(m.lock(request{ctx: context.Background(), unfailing: true, arena: m.arena})) }
+func (m *RWMutex) Lock() {
+	must(m.lock(request{ctx: context.Background(), unfailing: true, arena: m.arena}))
+}
 
 // Unlock gives up the exclusive lock. It panics if this process does not hold
 // it exclusively; [RWMutex.Release] returns an error instead. After the arena
@@ -135,7 +136,9 @@ func (m *RWMutex) Release() error {
 
 // ULock takes the lock upgradably, waiting as long as it takes. It panics as
 // [Mutex.Lock] does.
-func (m *RWMutex) ULock() { must(m.ulock(request{ctx: context.Background(), unfailing: true, arena: m.arena})) }
+func (m *RWMutex) ULock() {
+	must(m.ulock(request{ctx: context.Background(), unfailing: true, arena: m.arena}))
+}
 
 // UUnlock gives up the upgradable lock. It panics if this process does not
 // hold it so; [RWMutex.URelease] returns an error instead. After the arena was
