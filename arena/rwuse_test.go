@@ -413,3 +413,35 @@ func TestRWDo(t *testing.T) {
 	l.Lock()
 	l.Unlock()
 }
+
+// Readers that wait for a writer get in before the next one, and writers that
+// wait for readers before the next of those.
+func TestRWTurns(t *testing.T) {
+	a, m := testRW(t)
+	writer, reader := startRW(t, a), startRW(t, a)
+	for range 5 {
+		m.Lock()
+		writer.Send("X")
+		writer.Silent()
+		reader.Send("R")
+		reader.Silent()
+		m.Unlock()
+		reader.Expect("ok")
+		writer.Silent()
+		later := make(chan bool)
+		go func() {
+			m.RLock()
+			close(later)
+		}()
+		select {
+		case <-later:
+			t.Fatal("a reader passed a writer that waits")
+		case <-time.After(proc.StillBlocks / 10):
+		}
+		do(t, reader, "R-")
+		writer.Expect("ok")
+		do(t, writer, "X-")
+		<-later
+		m.RUnlock()
+	}
+}
