@@ -93,6 +93,9 @@ func TestCrashPoints(t *testing.T) {
 			}
 		}
 	}
+	for _, point := range rwPoints() {
+		inCases[point] = true
+	}
 	for _, point := range inSources {
 		if !inCases[point] {
 			t.Errorf("no case has the point %s", point)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -13,9 +14,14 @@ import (
 
 // rwActs are what an rw-actor can be told to do with the rwmutex "it".
 var rwActs = map[string]func(*RWMutex) error{
-	"R":      func(m *RWMutex) error { return m.RLockContext(context.Background()) },
-	"U":      func(m *RWMutex) error { return m.ULockContext(context.Background()) },
-	"X":      func(m *RWMutex) error { return m.LockContext(context.Background()) },
+	"R": func(m *RWMutex) error { return m.RLockContext(context.Background()) },
+	"U": func(m *RWMutex) error { return m.ULockContext(context.Background()) },
+	"X": func(m *RWMutex) error { return m.LockContext(context.Background()) },
+	"R!": func(m *RWMutex) error {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		defer cancel()
+		return m.RLockContext(ctx)
+	},
 	"R-":     (*RWMutex).RRelease,
 	"U-":     (*RWMutex).URelease,
 	"X-":     (*RWMutex).Release,
@@ -23,17 +29,17 @@ var rwActs = map[string]func(*RWMutex) error{
 	"X>U":    func(m *RWMutex) error { m.DowngradeToU(); return nil },
 	"X>R":    func(m *RWMutex) error { m.Downgrade(); return nil },
 	"U>R":    func(m *RWMutex) error { m.UDowngrade(); return nil },
-	"R>X?":   func(m *RWMutex) error { return refused(m.TryUpgrade()) },
-	"R?":     func(m *RWMutex) error { return refused(m.TryRLock()) },
-	"U?":     func(m *RWMutex) error { return refused(m.TryULock()) },
-	"X?":     func(m *RWMutex) error { return refused(m.TryLock()) },
+	"R>X?":   func(m *RWMutex) error { return orRefused(m.TryUpgrade()) },
+	"R?":     func(m *RWMutex) error { return orRefused(m.TryRLock()) },
+	"U?":     func(m *RWMutex) error { return orRefused(m.TryULock()) },
+	"X?":     func(m *RWMutex) error { return orRefused(m.TryLock()) },
 	"settle": func(m *RWMutex) error { m.arena.core.settleDead(); return nil },
 	"evict":  func(m *RWMutex) error { m.arena.core.retireIdle(); return nil },
 }
 
 var errRefused = errors.New("refused")
 
-func refused(ok bool) error {
+func orRefused(ok bool) error {
 	if ok {
 		return nil
 	}
@@ -56,9 +62,18 @@ func init() {
 	}
 }
 
-func startRW(t testing.TB, a *Arena, options ...proc.Option) *proc.Proc {
+func startRW(t testing.TB, a *Arena) *proc.Proc {
 	t.Helper()
-	p := proc.Start(t, "rw-actor", []string{a.Path()}, options...)
+	p := proc.Start(t, "rw-actor", []string{a.Path()})
+	p.Expect("ready")
+	return p
+}
+
+// startRWCrashing starts an actor that is killed at a point. The binary has
+// the points.
+func startRWCrashing(t testing.TB, a *Arena, binary, point string) *proc.Proc {
+	t.Helper()
+	p := proc.StartCommand(t, exec.Command(binary, a.Path()), proc.Env(roleVariable+"=rw-actor"), proc.Env("LOCKD_CRASH="+point))
 	p.Expect("ready")
 	return p
 }
@@ -159,53 +174,72 @@ func TestRWWaiterKilled(t *testing.T) {
 	}
 }
 
+// rwSteps are the steps of what a process does with an rwmutex.
+var rwSteps = []struct {
+	point   string
+	vacant  bool     // there is a cell that was another's
+	before  []string // what the victim has done
+	beside  string   // what another does before that, and undoes afterwards
+	waiting string   // what a third waits for before the act
+	act     string   // at which the victim is killed
+	written bool     // it may have changed something
+}{
+	{point: "cell.claimed", act: "R"},
+	{point: "cell.filled", act: "R"},
+	{point: "cell.linked", act: "R"},
+	{point: "cell.moved-in", vacant: true, act: "R"},
+	{point: "read.added", act: "R"},
+	{point: "read.waiting", beside: "X", act: "R"},
+	{point: "read.sleep", beside: "X", act: "R"},
+	{point: "read.withdrawn", beside: "X", act: "R!"},
+	{point: "read.left", before: []string{"R"}, act: "R-"},
+	{point: "read.left", before: []string{"R"}, waiting: "X", act: "R-"},
+	{point: "exclude.shut", act: "X", written: true},
+	{point: "drain.sleep", beside: "R", act: "X"},
+	{point: "drain.sleep", beside: "R", before: []string{"U"}, act: "U>X"},
+	{point: "exclude.drained", act: "X", written: true},
+	{point: "open.opened", before: []string{"X"}, waiting: "R", act: "X-"},
+	{point: "grant.counted", before: []string{"X"}, waiting: "R", act: "X-"},
+	{point: "grant.woken", before: []string{"X"}, waiting: "R", act: "X-"},
+	{point: "open.granted", before: []string{"X"}, waiting: "R", act: "X-"},
+	{point: "release.freed", before: []string{"X"}, waiting: "R", act: "X-"},
+	{point: "release.freed", before: []string{"U"}, waiting: "U", act: "U-"},
+	{point: "downgrade.counted", before: []string{"X"}, waiting: "R", act: "X>R", written: true},
+	{point: "open.opened", before: []string{"X"}, waiting: "R", act: "X>R"},
+	{point: "open.granted", before: []string{"X"}, waiting: "R", act: "X>R"},
+	{point: "open.opened", before: []string{"X"}, waiting: "R", act: "X>U"},
+	{point: "downgrade.counted", before: []string{"U"}, waiting: "U", act: "U>R"},
+	{point: "try-exclude.shut", before: []string{"R"}, act: "R>X?"},
+	{point: "try-exclude.exclusive", before: []string{"R"}, act: "R>X?", written: true},
+	{point: "reopen.opened", before: []string{"R"}, beside: "R", act: "R>X?"},
+	{point: "retire.closed", before: []string{"R", "R-"}, act: "evict"},
+	{point: "evict.word", before: []string{"R", "R-"}, act: "evict"},
+	{point: "retire.restore", beside: "R", act: "evict"},
+	{point: "retire.unlinked", before: []string{"R", "R-"}, act: "evict"},
+	{point: "evict.unlinked", before: []string{"R", "R-"}, act: "evict"},
+}
+
+// rwHeirPoints are the steps of who reclaims what a dead one held.
+var rwHeirPoints = []string{"reclaim.taken", "reclaim.told", "reopen.opened", "letgo.freed", "bury.closed", "settle.record", "settle.frees"}
+
+// rwPoints are all steps at which the tests of this file kill.
+func rwPoints() []string {
+	points := append([]string{"read.admitted"}, rwHeirPoints...)
+	for _, step := range rwSteps {
+		points = append(points, step.point)
+	}
+	return points
+}
+
 // A process is killed at each step of each act; whoever comes next gets the
 // lock, finds it abandoned only if the dead one may have written, and nothing
 // is left behind.
 func TestRWKilledAtEachStep(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs crash points: go test -tags lockd_crash")
+	if crash.Enabled {
+		t.Skip("is the test that builds this one")
 	}
-	for _, tc := range []struct {
-		point   string
-		before  []string // what the victim has done
-		beside  string   // what another does before that, and undoes afterwards
-		waiting string   // what a third waits for before the act
-		act     string   // at which the victim is killed
-		written bool
-	}{
-		{point: "cell.claimed", act: "R"},
-		{point: "cell.filled", act: "R"},
-		{point: "cell.linked", act: "R"},
-		{point: "read.added", act: "R"},
-		{point: "read.waiting", beside: "X", act: "R"},
-		{point: "read.sleep", beside: "X", act: "R"},
-		{point: "read.left", before: []string{"R"}, act: "R-"},
-		{point: "read.left", before: []string{"R"}, waiting: "X", act: "R-"},
-		{point: "exclude.shut", act: "X", written: true},
-		{point: "drain.sleep", beside: "R", act: "X"},
-		{point: "drain.sleep", beside: "R", before: []string{"U"}, act: "U>X"},
-		{point: "exclude.drained", act: "X", written: true},
-		{point: "open.opened", before: []string{"X"}, waiting: "R", act: "X-"},
-		{point: "grant.counted", before: []string{"X"}, waiting: "R", act: "X-"},
-		{point: "grant.woken", before: []string{"X"}, waiting: "R", act: "X-"},
-		{point: "open.granted", before: []string{"X"}, waiting: "R", act: "X-"},
-		{point: "release.freed", before: []string{"X"}, waiting: "R", act: "X-"},
-		{point: "release.freed", before: []string{"U"}, waiting: "U", act: "U-"},
-		{point: "downgrade.counted", before: []string{"X"}, waiting: "R", act: "X>R", written: true},
-		{point: "open.opened", before: []string{"X"}, waiting: "R", act: "X>R"},
-		{point: "open.granted", before: []string{"X"}, waiting: "R", act: "X>R"},
-		{point: "open.opened", before: []string{"X"}, waiting: "R", act: "X>U"},
-		{point: "downgrade.counted", before: []string{"U"}, waiting: "U", act: "U>R"},
-		{point: "try-exclude.shut", before: []string{"R"}, act: "R>X?"},
-		{point: "try-exclude.exclusive", before: []string{"R"}, act: "R>X?", written: true},
-		{point: "reopen.opened", before: []string{"R"}, beside: "R", act: "R>X?"},
-		{point: "retire.closed", before: []string{"R", "R-"}, act: "evict"},
-		{point: "evict.word", before: []string{"R", "R-"}, act: "evict"},
-		{point: "retire.restore", beside: "R", act: "evict"},
-		{point: "retire.unlinked", before: []string{"R", "R-"}, act: "evict"},
-		{point: "evict.unlinked", before: []string{"R", "R-"}, act: "evict"},
-	} {
+	binary := buildWithCrashPoints(t)
+	for _, tc := range rwSteps {
 		t.Run(fmt.Sprintf("%s/%s%s%s", tc.point, tc.beside, tc.waiting, tc.act), func(t *testing.T) {
 			a, m := testRW(t)
 			m.RLock()
@@ -215,7 +249,13 @@ func TestRWKilledAtEachStep(t *testing.T) {
 				beside = startRW(t, a)
 				do(t, beside, tc.beside)
 			}
-			victim := startRW(t, a, proc.Env("LOCKD_CRASH="+tc.point+countOf(tc.point, tc.before)))
+			if tc.vacant {
+				p := startRW(t, a)
+				do(t, p, "R")
+				p.Kill()
+				a.core.settleDead()
+			}
+			victim := startRWCrashing(t, a, binary, tc.point)
 			for _, act := range tc.before {
 				do(t, victim, act)
 			}
@@ -256,20 +296,38 @@ func TestRWKilledAtEachStep(t *testing.T) {
 	}
 }
 
-// countOf is the suffix that skips a point which the victim passes before.
-func countOf(point string, before []string) string {
-	if point == "read.left" && len(before) > 1 {
-		return ":2"
+// A writer dies between opening the gate and letting in who waits; one of
+// those is killed when it has let itself in.
+func TestRWSelfAdmittedKilled(t *testing.T) {
+	if crash.Enabled {
+		t.Skip("is the test that builds this one")
 	}
-	return ""
+	binary := buildWithCrashPoints(t)
+	a, m := testRW(t)
+	writer := startRWCrashing(t, a, binary, "open.opened")
+	reader := startRWCrashing(t, a, binary, "read.admitted")
+	do(t, writer, "X")
+	reader.Send("R")
+	reader.Silent()
+	wait := proc.MustBlock(t, "RLock", m.RLock)
+	writer.Send("X-")
+	writer.Wait()
+	wait()
+	m.RUnlock()
+	if err := reader.Wait(); err == nil {
+		t.Error("the reader was not killed")
+	}
+	m.Lock()
+	m.Unlock()
 }
 
 // Who reclaims a dead writer's lock is killed at each step of that.
 func TestRWHeirKilledAtEachStep(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs crash points: go test -tags lockd_crash")
+	if crash.Enabled {
+		t.Skip("is the test that builds this one")
 	}
-	for _, point := range []string{"reclaim.taken", "reclaim.told", "reopen.opened", "letgo.freed", "bury.closed", "settle.record", "settle.frees"} {
+	binary := buildWithCrashPoints(t)
+	for _, point := range rwHeirPoints {
 		for _, act := range []string{"R", "X", "settle"} {
 			t.Run(point+"/"+act, func(t *testing.T) {
 				a, m := testRW(t)
@@ -279,7 +337,7 @@ func TestRWHeirKilledAtEachStep(t *testing.T) {
 				do(t, victim, "R")
 				do(t, victim, "R-")
 				do(t, victim, "X")
-				heir := startRW(t, a, proc.Env("LOCKD_CRASH="+point))
+				heir := startRWCrashing(t, a, binary, point)
 				victim.Kill()
 				heir.Send("%s", act)
 				select {
