@@ -196,7 +196,7 @@ func (c *core) settleRecord(i uint32, r *record, d dead) {
 		return
 	}
 	if kindOfRecord(owner) == recordVacant {
-		if c.isLoose(r, owner) {
+		if c.isLoose(r, owner) && !c.isChained(i, r) {
 			r.owner.CompareAndSwap(owner, 0)
 		}
 		return

@@ -3,6 +3,7 @@ package arena
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"time"
 
@@ -97,7 +98,8 @@ func (c *core) claimCell(ctx context.Context) (uint32, error) {
 		if c.retireIdle(); c.awaitCollection() {
 			continue
 		}
-		return 0, c.tableFull()
+		return 0, fmt.Errorf("arena: %w: %s has %d records, all in use, and no room to count this process's readers of one more lock; open it with a larger Options.MaxLocks",
+			ErrTableFull, c.path, c.segments()*segmentRecords-1)
 	}
 }
 

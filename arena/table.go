@@ -224,6 +224,9 @@ func (c *core) catchUp(head *bucket, hash uint64) {
 			if life.kind() == KindRWMutex {
 				for _, r := range c.chain(i, s) {
 					r.generation.Store(w.Generation())
+					if owner := r.owner.Load(); kindOfRecord(owner) == recordVacant {
+						r.owner.CompareAndSwap(owner, vacantCell(w.Generation()))
+					}
 				}
 			}
 			s.life.CompareAndSwap(uint64(life), uint64(liveLife(w.Generation(), life.length(), life.kind())))
