@@ -238,7 +238,7 @@ func init() {
 // Readers xor one writer, and one upgradable holder, for processes that are
 // killed wherever they are: holding, waiting, granting.
 func TestRWExclusion(t *testing.T) {
-	for _, tc := range []struct{ processes, goroutines, kills int }{{2, 3, 150}, {8, 2, 300}, {50, 1, 150}} {
+	for _, tc := range []struct{ processes, goroutines, kills int }{{2, 3, 300}, {8, 2, 400}, {50, 1, 300}} {
 		if testing.Short() {
 			tc.kills /= 10
 		}

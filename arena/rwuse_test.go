@@ -269,7 +269,7 @@ func TestRWClose(t *testing.T) {
 			p := proc.Start(t, "rw-closer", []string{path, held.name})
 			p.Expect("held")
 			m := watcher.RWMutex("it")
-			wait := func() {}
+			var wait func()
 			if held.name != "R" {
 				wait = proc.MustBlock(t, "ULock", m.ULock)
 			} else {
