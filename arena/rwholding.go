@@ -162,7 +162,7 @@ func (m *RWMutex) explainDrain(err error) error {
 	if !errors.As(err, &by) {
 		return m.notHeld("lock")
 	}
-	if !errors.Is(err, context.DeadlineExceeded) {
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return m.explain(by.err, 0)
 	}
 	e := &TimeoutError{Lock: m.cell.name, Waited: time.Duration(futex.Now() - by.began)}

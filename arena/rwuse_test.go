@@ -445,3 +445,35 @@ func TestRWTurns(t *testing.T) {
 		m.RUnlock()
 	}
 }
+
+// Closing one of several openings wakes who waits through it, in any mode.
+func TestRWCloseOneOpening(t *testing.T) {
+	a, m := testRW(t)
+	for _, way := range modes {
+		b, err := Open(a.Path(), &Options{Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Lock()
+		wait := proc.MustBlock(t, way.name, func() {
+			if err := way.wait(b.RWMutex("it"), context.Background()); !errors.Is(err, ErrClosed) {
+				t.Errorf("%s: %v", way.name, err)
+			}
+		})
+		b.Close()
+		wait()
+		m.Unlock()
+		m.RLock() // a writer that waits for readers
+		if b, err = Open(a.Path(), &Options{Logger: quiet}); err != nil {
+			t.Fatal(err)
+		}
+		wait = proc.MustBlock(t, "X", func() {
+			if err := b.RWMutex("it").LockContext(context.Background()); !errors.Is(err, ErrClosed) {
+				t.Errorf("X beside a reader: %v", err)
+			}
+		})
+		b.Close()
+		wait()
+		m.RUnlock()
+	}
+}
