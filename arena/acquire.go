@@ -358,19 +358,7 @@ func (c *core) departed(q *queue) {
 // sleep is the agent's sleep while the low half of the word has this value.
 func (c *core) sleep(q *queue, value uint32) {
 	crash.At("acquire.sleep")
-	word := futex.Low(&q.slot.word)
-	switch {
-	case !futex.HasWaitAny():
-		c.muxer.bounded(word, value)
-	case c.muxer.enter():
-		_, err := futex.WaitAny([]futex.Word{{Addr: word, Value: value}, {Addr: &q.nudged, Private: true}}, 0)
-		c.muxer.leave()
-		if err != nil && !wakeable(err) {
-			c.muxer.bounded(word, value)
-		}
-	default:
-		c.muxer.wait(word, value, &q.nudged)
-	}
+	c.muxer.sleep(futex.Low(&q.slot.word), value, &q.nudged)
 	crash.At("acquire.woken")
 }
 
@@ -413,7 +401,7 @@ func (c *core) watch(owner robust.Member) bool {
 }
 
 func (c *core) peerGone(uint64) {
-	c.lot.nudgeAll()
+	c.nudgeAll()
 	c.tendTickets()
 	c.settling.kick()
 }

@@ -11,10 +11,11 @@ import (
 // Arena, handle or goroutine took them. All methods may be called by several
 // goroutines at once.
 type Arena struct {
-	core    *core
-	options Options
-	closed  atomic.Bool
-	handles handleCache
+	core      *core
+	options   Options
+	closed    atomic.Bool
+	mutexes   handleCache[Mutex]
+	rwmutexes handleCache[RWMutex]
 }
 
 // Open attaches this process to the arena of this name, creating the file if

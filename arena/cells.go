@@ -18,11 +18,13 @@ import (
 type cell struct {
 	// bound points to the binding in use. An atomic.Pointer would cost the fast
 	// paths their inlining: the compiler's budget is 80.
-	bound  unsafe.Pointer
-	name   string
-	kind   Kind
-	judged atomic.Int64         // when a failed try last judged the owner, CLOCK_MONOTONIC ns
-	hall   atomic.Pointer[hall] // of a semaphore
+	bound unsafe.Pointer
+	// reading points to where the readers of an rwmutex are counted.
+	reading unsafe.Pointer
+	name    string
+	kind    Kind
+	judged  atomic.Int64         // when a failed try last judged the owner, CLOCK_MONOTONIC ns
+	hall    atomic.Pointer[hall] // of a semaphore
 }
 
 func (l *cell) binding() *binding { return (*binding)(atomic.LoadPointer(&l.bound)) }
@@ -121,9 +123,23 @@ func (s *cells) named(hash uint64, kind Kind, name string) *cell {
 	if len(sh.named) >= sh.sweep && sh.collected.Load() {
 		sh.forget()
 	}
-	l := &cell{bound: unsafe.Pointer(unbound), name: name, kind: kind}
+	l := &cell{bound: unsafe.Pointer(unbound), reading: unsafe.Pointer(unread), name: name, kind: kind}
 	sh.named[key] = weak.Make(l)
 	return l
+}
+
+// each calls f for every cell of an rwmutex that is alive.
+func (s *cells) each(f func(*cell)) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for key, w := range sh.named {
+			if l := w.Value(); l != nil && key.kind == KindRWMutex {
+				f(l)
+			}
+		}
+		sh.mu.Unlock()
+	}
 }
 
 func (sh *cellShard) forget() {
@@ -143,33 +159,40 @@ func (sh *cellShard) forget() {
 // handleCache gives callers that ask an Arena for the same names again the
 // same handles, quickly. It maps a name's hash to one place and forgets what
 // stood there: it is bounded, and needs no lock.
-type handleCache struct {
-	table atomic.Pointer[handleTable]
+type handleCache[H any] struct {
+	table atomic.Pointer[handleTable[H]]
 }
 
-type handleTable struct {
-	places []atomic.Pointer[Mutex]
+type handleTable[H any] struct {
+	places []atomic.Pointer[cached[H]]
+}
+
+type cached[H any] struct {
+	name   string
+	handle H
 }
 
 // smallCache is what serves an arena of one segment; it grows with the arena.
 const smallCache = 1024
 
-func (h *handleCache) mutex(a *Arena, name string) *Mutex {
+// named returns the handle to this name that is there, or puts there what
+// wrap makes of a new one.
+func (h *handleCache[H]) named(a *Arena, kind Kind, name string, wrap func(handle) H) *H {
 	hash := maphash.String(handleSeed, name)
 	t := h.table.Load()
 	if t != nil {
-		if m := t.places[hash%uint64(len(t.places))].Load(); m != nil && m.cell.name == name {
-			return m
+		if e := t.places[hash%uint64(len(t.places))].Load(); e != nil && e.name == name {
+			return &e.handle
 		}
 	}
 	t = h.fit(a, t)
-	m := &Mutex{handle{cell: a.core.cells.named(hash, KindMutex, name), arena: a}}
-	t.places[hash%uint64(len(t.places))].Store(m)
-	return m
+	e := &cached[H]{name, wrap(handle{cell: a.core.cells.named(hash, kind, name), arena: a})}
+	t.places[hash%uint64(len(t.places))].Store(e)
+	return &e.handle
 }
 
 // fit makes the table as large as the arena's number of slots.
-func (h *handleCache) fit(a *Arena, t *handleTable) *handleTable {
+func (h *handleCache[H]) fit(a *Arena, t *handleTable[H]) *handleTable[H] {
 	size := smallCache
 	for slots := int(a.core.slotCount()); size < slots; {
 		size *= 2
@@ -177,11 +200,11 @@ func (h *handleCache) fit(a *Arena, t *handleTable) *handleTable {
 	if t != nil && len(t.places) >= size {
 		return t
 	}
-	larger := &handleTable{places: make([]atomic.Pointer[Mutex], size)}
+	larger := &handleTable[H]{places: make([]atomic.Pointer[cached[H]], size)}
 	if t != nil {
 		for i := range t.places {
-			if m := t.places[i].Load(); m != nil {
-				larger.places[maphash.String(handleSeed, m.cell.name)%uint64(size)].Store(m)
+			if e := t.places[i].Load(); e != nil {
+				larger.places[maphash.String(handleSeed, e.name)%uint64(size)].Store(e)
 			}
 		}
 	}

@@ -163,7 +163,7 @@ func TestProblemsOfTheDead(t *testing.T) {
 	if got, want := codesOf(problems), []string{"latch-dead", "member-dead"}; !slices.Equal(got, want) {
 		t.Fatalf("found %q, want %q", got, want)
 	}
-	const want = `unsettled: member-dead: member 3: pid 4242 ("owner") is dead and not settled yet; it left 2 locks, 1 waits, 1 claimed slots and 1 latches`
+	const want = `unsettled: member-dead: member 3: pid 4242 ("owner") is dead and not settled yet; it left 2 locks, 0 read locks, 1 waits, 1 claimed slots and 1 latches`
 	if got := problems[1].String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -193,9 +193,9 @@ func (c *core) claimIdle(steps uint32, age uint32, inHand uint32) (claimed uint3
 }
 
 // evict claims the slot of an idle name: free, not abandoned, nobody sleeping
-// on it, no records, no state. The word goes first, to the next generation,
-// after which no handle can take it; killed later, the evictor leaves an
-// abandoned latch, and the rebuild finishes.
+// on it, no records but cells without readers, no state. The word goes first,
+// to the next generation, after which no handle can take it; killed later, the
+// evictor leaves an abandoned latch, and the rebuild finishes.
 //
 // It does not wait for the stripe's latch; inTheWay says that it would have had to.
 func (c *core) evict(i uint32, s *slot, life slotLife) (evicted, inTheWay bool) {
@@ -207,7 +207,8 @@ func (c *core) evict(i uint32, s *slot, life slotLife) (evicted, inTheWay bool) 
 	}
 	defer l.end()
 	c.freshen(&l, stripe, hash%stripeCount)
-	if slotLife(s.life.Load()) != life || s.hash.Load() != hash || s.records.Load() != 0 || s.state.Load() != 0 {
+	if slotLife(s.life.Load()) != life || s.hash.Load() != hash || s.state.Load() != 0 ||
+		s.records.Load() != 0 && life.kind() != KindRWMutex {
 		l.whole = true
 		return false, false
 	}
@@ -221,6 +222,11 @@ func (c *core) evict(i uint32, s *slot, life slotLife) (evicted, inTheWay bool) 
 		return false, false
 	}
 	crash.At("evict.word")
+	if life.kind() == KindRWMutex && !c.retireCells(i, s) {
+		c.restore(s, life)
+		l.whole = true
+		return false, false
+	}
 	c.unlink(i, hash)
 	crash.At("evict.unlinked")
 	c.emptied(i, s, life, uint64(claimedLife(c.member)))
@@ -249,6 +255,9 @@ func (c *core) calm(s *slot, life slotLife) bool {
 func (c *core) emptied(i uint32, s *slot, was slotLife, life uint64) {
 	raise(&c.head.fenceHigh, s.fence.Load())
 	crash.At("evict.fence")
+	if was.kind() == KindRWMutex {
+		c.dismantle(i, s)
+	}
 	c.emptyExtension(i, s, was.generation())
 	crash.At("evict.extension")
 	s.life.Store(life)

@@ -35,6 +35,8 @@ type core struct {
 	gate     opsGate
 	latches  latchDoors
 	lot      lot
+	dozers   dozers
+	readings readings
 	cells    cells
 	tenants  tenants
 	porter   porter
@@ -74,6 +76,8 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 	c.gate.init()
 	c.latches.init()
 	c.lot.init()
+	c.dozers.init()
+	c.readings.init()
 	c.cells.init()
 	c.porter.init()
 	if err := c.join(); err != nil {
@@ -149,13 +153,13 @@ func (c *core) detach(inOrder bool) error {
 	if err := mapped.retire(); err != nil {
 		// Handles can still take locks: the process stays a member to its end.
 		rest.bytes.Unmap()
-		return errors.Join(err, c.giveBackAll())
+		return errors.Join(err, c.giveBackAll(false))
 	}
 	c.mapped.Store(rest)
 	c.head = at[header](rest, 0)
 	var held error
 	if !inOrder {
-		held = c.giveBackAll()
+		held = c.giveBackAll(true)
 		c.withdraw()
 	}
 	rest.bytes.Unmap()
@@ -182,8 +186,7 @@ func (c *core) checkReplacedOften() bool {
 // wakeForClose makes all who wait look whether their opening was closed.
 func (c *core) wakeForClose() {
 	if c.gate.enter() {
-		c.lot.all((*queue).rouse)
-		c.porter.rouse()
+		c.rouseAll()
 		c.gate.leave()
 	}
 }

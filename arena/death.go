@@ -48,23 +48,31 @@ type Death struct {
 //
 // The notice stays with the lock, through any number of owners, until one of
 // them calls MarkConsistent.
-func (m *Mutex) Abandoned() (Death, bool) {
-	var d Death
-	abandoned := false
-	m.held("look at", func(c *core, b *binding) bool {
-		if abandoned = robust.Word(b.slot.word.Load()).Has(robust.Abandoned); abandoned {
-			d = loadDeath(b.slot)
-		}
+func (m *Mutex) Abandoned() (Death, bool) { return m.abandoned() }
+
+func (h *handle) abandoned() (d Death, abandoned bool) {
+	h.held("look at", func(c *core, b *binding) bool {
+		d, abandoned = deathOf(b.slot)
 		return true
 	})
 	return d, abandoned
 }
 
+// deathOf is called by who keeps others from reclaiming the slot.
+func deathOf(s *slot) (Death, bool) {
+	if !robust.Word(s.word.Load()).Has(robust.Abandoned) {
+		return Death{}, false
+	}
+	return loadDeath(s), true
+}
+
 // MarkConsistent says that what the lock protects is whole again, so that the
 // next owner is told nothing. Only the holder may; otherwise it returns
 // ErrNotHeld, or ErrClosed.
-func (m *Mutex) MarkConsistent() error {
-	return m.held("marking", func(c *core, b *binding) bool {
+func (m *Mutex) MarkConsistent() error { return m.markConsistent() }
+
+func (h *handle) markConsistent() error {
+	return h.held("marking", func(c *core, b *binding) bool {
 		for {
 			w := robust.Word(b.slot.word.Load())
 			if !w.SameHolding(c.self) {
@@ -85,9 +93,11 @@ func (m *Mutex) MarkConsistent() error {
 // A name that left the table and came back goes on above the arena's highest,
 // and a new arena file above the time of its creation in nanoseconds, so that
 // numbers grow over the life of many files, unless the clock is set back.
-func (m *Mutex) Fence() (uint64, error) {
+func (m *Mutex) Fence() (uint64, error) { return m.drawFence() }
+
+func (h *handle) drawFence() (uint64, error) {
 	var fence uint64
-	err := m.held("fence", func(c *core, b *binding) bool {
+	err := h.held("fence", func(c *core, b *binding) bool {
 		fence = b.slot.fence.Add(1)
 		return robust.Word(b.slot.word.Load()).SameHolding(c.self)
 	})

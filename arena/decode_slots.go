@@ -15,6 +15,8 @@ const (
 	atSlotNext      = uint64(unsafe.Offsetof(slot{}.next))
 	atSlotExtension = uint64(unsafe.Offsetof(slot{}.extension))
 	atSlotInserted  = uint64(unsafe.Offsetof(slot{}.inserted))
+	atSlotRecords   = uint64(unsafe.Offsetof(slot{}.records))
+	atSlotState     = uint64(unsafe.Offsetof(slot{}.state))
 	atSlotDeadPID   = uint64(unsafe.Offsetof(slot{}.deadPID))
 	atSlotDeadCause = uint64(unsafe.Offsetof(slot{}.deadCause))
 	atSlotDeaths    = uint64(unsafe.Offsetof(slot{}.abandonments))
@@ -54,6 +56,9 @@ func (p picture) decodeLocks(s *Snapshot) {
 		}
 		l.Name, _ = p.name(i, life.length())
 		l.Owner = s.ownerOf(l.Word)
+		if l.Kind == KindRWMutex {
+			l.Gate = robust.Word(p.word64(at + atSlotState))
+		}
 		if l.Abandonments > 0 {
 			l.LastDeath = &Death{
 				PID:   int(p.word32(at + atSlotDeadPID)),
@@ -88,14 +93,21 @@ func (p picture) name(slot uint32, length int) (name string, whole bool) {
 
 // seenRecord is one entry that a member owns.
 type seenRecord struct {
-	owner robust.Member
-	kind  uint8
-	slot  uint32
-	count uint32
-	since time.Time
+	owner      robust.Member
+	kind       uint8
+	slot       uint32
+	count      uint32
+	since      time.Time
+	next       uint32
+	generation uint32 // of the slot, if it belongs to a cell
+	counts     counts
 }
 
-const seenWaiter = 1
+const (
+	seenWaiter  = 1
+	seenReaders = 2
+	seenVacant  = 3
+)
 
 // records calls yield with each record that somebody owns.
 func (p picture) records(s *Snapshot, yield func(index uint32, r seenRecord)) {
@@ -105,13 +117,22 @@ func (p picture) records(s *Snapshot, yield func(index uint32, r seenRecord)) {
 		if owner == 0 {
 			continue
 		}
-		yield(i, seenRecord{
-			owner: robust.Member{Index: uint16(owner >> 32), Generation: uint16(owner >> 48)},
-			kind:  uint8(owner),
-			slot:  p.word32(at + uint64(unsafe.Offsetof(record{}.slot))),
-			count: p.word32(at + uint64(unsafe.Offsetof(record{}.count))),
-			since: p.time(at + uint64(unsafe.Offsetof(record{}.since))),
-		})
+		yield(i, p.record(i))
+	}
+}
+
+func (p picture) record(i uint32) seenRecord {
+	at := recordStart(i)
+	owner := p.word64(at)
+	return seenRecord{
+		owner:      robust.Member{Index: uint16(owner >> 32), Generation: uint16(owner >> 48)},
+		kind:       uint8(owner),
+		slot:       p.word32(at + uint64(unsafe.Offsetof(record{}.slot))),
+		count:      p.word32(at + uint64(unsafe.Offsetof(record{}.count))),
+		since:      p.time(at + uint64(unsafe.Offsetof(record{}.since))),
+		next:       p.word32(at + uint64(unsafe.Offsetof(record{}.next))),
+		generation: p.word32(at + uint64(unsafe.Offsetof(record{}.generation))),
+		counts:     counts(p.word64(at + uint64(unsafe.Offsetof(record{}.counts)))),
 	}
 }
 
@@ -122,16 +143,46 @@ func (p picture) decodeWaiters(s *Snapshot) {
 	}
 	p.records(s, func(_ uint32, r seenRecord) {
 		l := bySlot[r.slot]
-		if l == nil || r.kind != seenWaiter || r.count == 0 {
+		if l == nil {
 			return
 		}
-		w := WaiterInfo{Member: r.owner, Count: r.count, Since: r.since}
-		if m := s.member(r.owner); m != nil {
-			w.Known, w.PID, w.Label, w.Verdict = true, m.PID, m.Label, m.Verdict
+		switch r.kind {
+		case seenWaiter:
+			s.addWaiter(l, r, r.count)
+		case seenReaders:
+			if l.Kind == KindRWMutex && l.Generation == r.generation && r.counts.isOpen() {
+				s.addWaiter(l, r, r.counts.waiting())
+				s.addReader(l, r)
+			}
 		}
-		if w.Known && w.Verdict != robust.Gone {
-			l.Waiters += int(w.Count)
-		}
-		l.Waiting = append(l.Waiting, w)
 	})
+}
+
+func (s *Snapshot) addWaiter(l *LockInfo, r seenRecord, count uint32) {
+	if count == 0 {
+		return
+	}
+	w := WaiterInfo{Member: r.owner, Count: count, Since: r.since}
+	if m := s.member(r.owner); m != nil {
+		w.Known, w.PID, w.Label, w.Verdict = true, m.PID, m.Label, m.Verdict
+	}
+	if w.Known && w.Verdict != robust.Gone {
+		l.Waiters += int(w.Count)
+	}
+	l.Waiting = append(l.Waiting, w)
+}
+
+func (s *Snapshot) addReader(l *LockInfo, r seenRecord) {
+	count := r.counts.held()
+	if count == 0 {
+		return
+	}
+	i := ReaderInfo{Member: r.owner, Count: count}
+	if m := s.member(r.owner); m != nil {
+		i.Known, i.PID, i.Label, i.Verdict = true, m.PID, m.Label, m.Verdict
+	}
+	if i.Known && i.Verdict != robust.Gone {
+		l.Readers += int(i.Count)
+	}
+	l.Reading = append(l.Reading, i)
 }

@@ -65,8 +65,6 @@ const (
 	atTicketWords    = uint64(unsafe.Offsetof(ticketRecord{}.words))
 	atRequestMode    = uint64(unsafe.Offsetof(requestRecord{}.mode))
 	atRequestArrival = uint64(unsafe.Offsetof(requestRecord{}.arrival))
-	atSlotState      = uint64(unsafe.Offsetof(slot{}.state))
-	atSlotRecords    = uint64(unsafe.Offsetof(slot{}.records))
 )
 
 // decodeTickets goes by the records, which are the truth, and not by the

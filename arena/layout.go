@@ -135,13 +135,13 @@ type slot struct {
 	hash         atomic.Uint64 // 16  the claimer
 	next         atomic.Uint32 // 24  slot, under the stripe's latch
 	extension    atomic.Uint32 // 28  slot with the rest of a long name; the claimer
-	records      atomic.Uint32 // 32  first record; kinds with records, under the slot's latch
+	records      atomic.Uint32 // 32  first record of kinds that have a chain; the stripe's latch
 	inserted     atomic.Uint32 // 36  s since boot when the name came in; the claimer
 	deadPID      atomic.Uint32 // 40  the reclaimer, while it holds
 	deadCause    atomic.Uint32 // 44  the reclaimer, while it holds
 	abandonments atomic.Uint32 // 48  the reclaimer, while it holds
 	_            atomic.Uint32
-	state        atomic.Uint64 // 56  of kinds that have one
+	state        atomic.Uint64 // 56  of kinds that have one; rwmutex: the gate, see writer.go
 
 	name [inlineName / 8]atomic.Uint64 // 64  the claimer
 
@@ -172,17 +172,25 @@ type extension struct {
 
 const extensionName = slotSize - 16
 
-// record is one entry owned by a member.
+// record is one entry owned by a member. From counts on the fields are those
+// of a readers' cell: one member's readers of one rwmutex.
 //
-//	owner: member generation 63..48 | member 47..32 | kind 7..0; 0 is a free record
+//	owner:  member generation 63..48 | member 47..32 | kind 7..0; 0 is a free record
+//	        vacant: slot generation 63..32 | kind 7..0
+//	counts: open 63..62 (binary 10) | read locks held 61..38 | goroutines that wait 37..14 | epoch 13..0
 type record struct {
 	_ structs.HostLayout
 
-	owner atomic.Uint64 // 0   claimed by CAS from 0, freed by its member or a settler
-	slot  atomic.Uint32 // 8
-	count atomic.Uint32 // 12  goroutines that wait
-	since atomic.Uint64 // 16  ns since 1970: the first of them
-	_     [40]byte
+	owner      atomic.Uint64 // 0   claimed by CAS from 0, freed by its member or a settler
+	slot       atomic.Uint32 // 8
+	count      atomic.Uint32 // 12  goroutines that wait
+	since      atomic.Uint64 // 16  ns since 1970: the first of them
+	next       atomic.Uint32 // 24  record in the slot's chain; under the stripe's latch
+	generation atomic.Uint32 // 28  of the slot, when the record came into its chain
+	counts     atomic.Uint64 // 32  its member; who grants, by CAS; zeroed once the member is gone
+	grants     atomic.Uint32 // 40  futex word its member's waiters sleep on; who grants adds one
+	drained    atomic.Uint32 // 44  futex word a writer sleeps on; its member's last reader adds one
+	_          [16]byte
 }
 
 // ticketRecord is a record that holds tickets of a semaphore. It belongs to
@@ -247,6 +255,9 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(ticketRecord{}.words)-24]
 	_ = [1]struct{}{}[unsafe.Sizeof(requestRecord{})-recordSize]
 	_ = [1]struct{}{}[unsafe.Offsetof(requestRecord{}.arrival)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(record{}.next)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(record{}.counts)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(record{}.drained)-44]
 	_ = [1]struct{}{}[segmentSize%pageSize]
 	_ = [1]struct{}{}[segmentsStart%pageSize]
 	_ = [1]struct{}{}[inlineName+extensionName-256]

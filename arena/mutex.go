@@ -106,7 +106,7 @@ func (m *Mutex) releaseOfDo() error {
 // of lock, shows when the handle is first used. Handles are cheap, need no
 // closing and may be kept.
 func (a *Arena) Mutex(name string) *Mutex {
-	return a.handles.mutex(a, name)
+	return a.mutexes.named(a, KindMutex, name, func(h handle) Mutex { return Mutex{h} })
 }
 
 // lockSlow is kept out of line so that Lock stays small enough to be inlined.

@@ -45,6 +45,23 @@ type muxGroup struct {
 	sleeps  []*muxSleep // guarded by the muxer's mutex
 }
 
+// sleep sleeps while the word has this value and nudged is 0, in whichever way
+// there is. It may return without a reason.
+func (x *muxer) sleep(word *atomic.Uint32, value uint32, nudged *atomic.Uint32) {
+	switch {
+	case !futex.HasWaitAny():
+		x.bounded(word, value)
+	case x.enter():
+		_, err := futex.WaitAny([]futex.Word{{Addr: word, Value: value}, {Addr: nudged, Private: true}}, 0)
+		x.leave()
+		if err != nil && !wakeable(err) {
+			x.bounded(word, value)
+		}
+	default:
+		x.wait(word, value, nudged)
+	}
+}
+
 // enter says whether this agent may sleep on a thread of its own; if so, it
 // calls leave afterwards.
 func (x *muxer) enter() bool {

@@ -121,9 +121,3 @@ func (p *porter) signalRequest(request uint32) {
 
 // bell is this member's futex word.
 func (c *core) bell() *atomic.Uint32 { return &c.memberAt(c.member.Index).bell }
-
-// nudgeAll makes every agent of this process look again.
-func (c *core) nudgeAll() {
-	c.lot.nudgeAll()
-	c.porter.nudge()
-}

@@ -9,3 +9,7 @@ func raceAcquire(*core, *binding) {}
 func raceRelease(*core, *binding) {}
 func raceGot(*core, *binding)     {}
 func raceGave(*core, *binding)    {}
+
+func raceReadAcquire(*core, uint32)    {}
+func raceReadRelease(*core, uint32)    {}
+func raceWriteAcquire(*core, *binding) {}

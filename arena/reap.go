@@ -110,7 +110,7 @@ func (c *core) peekQueue(index uint32, s *slot, f func(r *requestRecord, owner u
 
 // giveBackTickets frees, when the process leaves, all that it holds, and says
 // how many tickets of what. Nobody of this process can take any more.
-func (c *core) giveBackTickets(most int) (count int, names []string) {
+func (c *core) giveBackTickets(given *list) {
 	held := make(map[uint32]int)
 	touched := make(map[uint32]bool)
 	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
@@ -144,10 +144,18 @@ func (c *core) giveBackTickets(most int) (count int, names []string) {
 		}
 		c.serveSlot(index, s, true)
 		if n := held[index]; n > 0 {
-			if count += n; len(names) < most {
-				names = append(names, fmt.Sprintf("%d tickets of %q", n, c.slotName(s)))
-			}
+			given.addSome(n, fmt.Sprintf("%d tickets of %q", n, c.slotName(s)))
 		}
 	}
-	return count, names
+}
+
+// settleRequest gives back a record of a semaphore until it names none of the
+// dead: a request can be answered meanwhile.
+func (d dead) settleRequest(r *record) {
+	for {
+		owner := r.owner.Load()
+		if _, gone := d.has(ownerOfRecord(owner)); !gone || owner == 0 || r.owner.CompareAndSwap(owner, ownerAfterDeath(owner)) {
+			return
+		}
+	}
 }

@@ -31,15 +31,18 @@ func (c *core) reclaim(b *binding, w robust.Word) outcome {
 
 // seize makes the holding w of the dead peer ours and writes down whose it was.
 func (c *core) seize(s *slot, w robust.Word, p peer) bool {
-	next := w.Reclaimed(c.self)
-	if p.leftInOrder() {
-		next = w.Inherited(c.self)
+	// What is read of the gate is true if the swap succeeds: only who holds the
+	// word changes it.
+	abandoned := !p.leftInOrder() && halfChanged(s)
+	next := w.Inherited(c.self)
+	if abandoned {
+		next = w.Reclaimed(c.self)
 	}
 	if !s.word.CompareAndSwap(uint64(w), uint64(next)) {
 		return false
 	}
 	crash.At("reclaim.taken")
-	if !p.leftInOrder() {
+	if abandoned {
 		storeDeath(s, Died, w.PID(), p.label)
 	}
 	crash.At("reclaim.told")
@@ -50,6 +53,7 @@ func (c *core) seize(s *slot, w robust.Word, p peer) bool {
 // letGo releases a slot that this process holds without having a handle to it.
 func (c *core) letGo(index uint32, s *slot) {
 	life := slotLife(s.life.Load())
+	c.reopen(index, s)
 	for {
 		w := robust.Word(s.word.Load())
 		if !w.SameHolding(c.self) {

@@ -119,7 +119,7 @@ func (c *core) claimRecords(ctx context.Context, n int) ([]uint32, error) {
 		had := c.segments()
 		i := c.claimRecord(recordClaimed)
 		if i == 0 {
-			i = c.claimAnyRecord()
+			i = c.claimAnyRecord(recordClaimed)
 		}
 		if i != 0 {
 			claimed = append(claimed, i)
@@ -143,16 +143,6 @@ func (c *core) claimRecords(ctx context.Context, n int) ([]uint32, error) {
 	}
 	crash.At("semaphore.claimed")
 	return claimed, nil
-}
-
-func (c *core) claimAnyRecord() uint32 {
-	owner := recordOwner(c.member, recordClaimed)
-	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
-		if r := c.recordAt(i); r != nil && r.owner.Load() == 0 && r.owner.CompareAndSwap(0, owner) {
-			return i
-		}
-	}
-	return 0
 }
 
 func (c *core) unclaimRecords(claimed []uint32) {

@@ -113,7 +113,12 @@ func (c *core) recordAt(i uint32) *record {
 	if i == 0 {
 		return nil
 	}
-	return at[record](c.mapped.Load(), segmentsStart+uint64(i/segmentRecords)*segmentSize+recordsInside+uint64(i%segmentRecords)*recordSize)
+	return at[record](c.mapped.Load(), recordOffset(i))
+}
+
+// recordOffset is where record i is in the file.
+func recordOffset(i uint32) uint64 {
+	return segmentsStart + uint64(i/segmentRecords)*segmentSize + recordsInside + uint64(i%segmentRecords)*recordSize
 }
 
 func (c *core) stripeAt(hash uint64) *stripe {

@@ -80,6 +80,15 @@ type LockInfo struct {
 	// Waiters is how many goroutines wait, in all processes not known to be gone.
 	Waiters int
 	Waiting []WaiterInfo
+	// Readers is how many read locks of an rwmutex are held, in all processes
+	// not known to be gone. Beside a writer these are on their way in or out.
+	Readers int
+	Reading []ReaderInfo
+	// Gate is not 0 while an rwmutex lets no readers in. It names who shut it,
+	// with the flag Waiters while that one waits for readers to leave, without
+	// once it holds the lock exclusively. An owner beside an open gate holds
+	// the lock upgradably.
+	Gate robust.Word
 	// Abandonments is how often an owner ended without releasing it, since the
 	// name is in this slot; LastDeath is the last of them, or nil.
 	Abandonments uint32
@@ -113,6 +122,16 @@ type WaiterInfo struct {
 	robust.Member
 	Count   uint32 // goroutines
 	Since   time.Time
+	Known   bool
+	PID     uint32
+	Label   string
+	Verdict robust.Verdict
+}
+
+// ReaderInfo is one process that holds an rwmutex for reading.
+type ReaderInfo struct {
+	robust.Member
+	Count   uint32 // read locks
 	Known   bool
 	PID     uint32
 	Label   string

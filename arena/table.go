@@ -221,6 +221,14 @@ func (c *core) catchUp(head *bucket, hash uint64) {
 			if x := c.slotAt(s.extension.Load()); x != nil {
 				x.life.CompareAndSwap(uint64(extensionLife(i, life.generation())), uint64(extensionLife(i, w.Generation())))
 			}
+			if life.kind() == KindRWMutex {
+				for _, r := range c.chain(i, s) {
+					r.generation.Store(w.Generation())
+					if owner := r.owner.Load(); kindOfRecord(owner) == recordVacant {
+						r.owner.CompareAndSwap(owner, vacantCell(w.Generation()))
+					}
+				}
+			}
 			s.life.CompareAndSwap(uint64(life), uint64(liveLife(w.Generation(), life.length(), life.kind())))
 		}
 		i = s.next.Load()
@@ -333,8 +341,11 @@ func (c *core) rebuild(s *stripe, number uint64, level uint32) {
 		}
 		crash.At("rebuild.slot")
 		if w := robust.Word(t.word.Load()); astray(w, life) && w.Generation() > life.generation() && !w.Has(robust.Abandoned) {
-			c.emptied(i, t, life, lifeEmpty)
-			continue
+			if life.kind() != KindRWMutex || c.retireCells(i, t) {
+				c.emptied(i, t, life, lifeEmpty)
+				continue
+			}
+			c.restore(t, life)
 		}
 		head := c.chainHead(hash, level)
 		t.next.Store(head.Load())

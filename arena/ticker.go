@@ -116,8 +116,7 @@ func (t *ticker) run() {
 func (t *ticker) tick() bool {
 	c := t.c
 	if c.checkReplaced() {
-		c.lot.all((*queue).rouse)
-		c.porter.rouse()
+		c.rouseAll()
 	}
 	c.tendTickets()
 	var queues []*queue
@@ -126,6 +125,11 @@ func (t *ticker) tick() bool {
 	gone := make(map[robust.Member]bool) // one owner may hold what many wait for
 	for _, q := range queues {
 		if c.look(q, gone) {
+			changed = true
+		}
+	}
+	for _, d := range c.dozers.list() {
+		if d.look() {
 			changed = true
 		}
 	}

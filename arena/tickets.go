@@ -121,8 +121,6 @@ const (
 	wantEnd       = 3 // that all tickets are back, and the semaphore goes
 )
 
-func kindOfRecord(owner uint64) recordKind { return recordKind(owner) }
-
 // ownerAfterDeath is what a record's owner word becomes when its member has
 // died: that of a free record, unless it is in a queue.
 func ownerAfterDeath(owner uint64) uint64 {
@@ -130,10 +128,6 @@ func ownerAfterDeath(owner uint64) uint64 {
 		return uint64(recordWithdrawn)
 	}
 	return 0
-}
-
-func recordOffset(i uint32) uint64 {
-	return segmentsStart + uint64(i/segmentRecords)*segmentSize + recordsInside + uint64(i%segmentRecords)*recordSize
 }
 
 // recordIs returns record i as a T, or nil if there is no such record.

@@ -13,6 +13,12 @@ type recordKind uint8
 // slot. Nothing else depends on it: if there is no free record, there is none.
 const recordWaiter recordKind = 1
 
+// recordReaders is one member's readers of one rwmutex: see readers.go.
+const recordReaders recordKind = 2
+
+// recordVacant is such a cell in a slot's chain after its member is gone.
+const recordVacant recordKind = 3
+
 func recordOwner(m robust.Member, kind recordKind) uint64 {
 	return uint64(m.Generation)<<48 | uint64(m.Index)<<32 | uint64(kind)
 }
@@ -53,6 +59,17 @@ func (c *core) claimRecord(kind recordKind) uint32 {
 	owner := recordOwner(c.member, kind)
 	for range recordSearch {
 		i := c.head.recordHand.Add(1) % records
+		if r := c.recordAt(i); r != nil && r.owner.Load() == 0 && r.owner.CompareAndSwap(0, owner) {
+			return i
+		}
+	}
+	return 0
+}
+
+// claimAnyRecord is claimRecord that looks at all records.
+func (c *core) claimAnyRecord(kind recordKind) uint32 {
+	owner := recordOwner(c.member, kind)
+	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
 		if r := c.recordAt(i); r != nil && r.owner.Load() == 0 && r.owner.CompareAndSwap(0, owner) {
 			return i
 		}

@@ -61,8 +61,8 @@ var arenaColumns = []column[arenaRow]{
 	{"name", "file name, or path outside of " + arena.Dir, false, false, func(a arenaRow) any { return a.name }},
 	{"path", "the file", true, false, func(a arenaRow) any { return a.Path }},
 	{"size", "of the file, in bytes", false, true, func(a arenaRow) any { return octets(a.Size) }},
-	{"in_use", "locks held, abandoned or waited for", false, true, locksThat(func(l *arena.LockInfo) bool {
-		return l.Held() || isAbandoned(l) || l.Waiters > 0
+	{"in_use", "locks held, read, abandoned or waited for", false, true, locksThat(func(l *arena.LockInfo) bool {
+		return l.Held() || isAbandoned(l) || l.Waiters > 0 || l.Readers > 0
 	})},
 	{"capacity", "locks that it may grow to", false, true, func(a arenaRow) any {
 		if !a.whole {

@@ -60,6 +60,13 @@ var plainColumns = []column[lockRow]{
 		}
 		return l.owner.Verdict == robust.Alive
 	}},
+	{"readers", "read locks of an rwmutex that are held", false, true, func(l lockRow) any {
+		if l.Kind != arena.KindRWMutex {
+			return nil
+		}
+		return l.Readers
+	}},
+	{"reading", "by whom: pid×count of each process, in its own pid namespace", true, false, func(l lockRow) any { return l.reading() }},
 	{"waiters", "goroutines and commands that wait for it", false, true, func(l lockRow) any { return l.Waiters }},
 	{"waiting", "for how long the first of them has been; in JSON in seconds", true, true, func(l lockRow) any { return l.longestWait() }},
 	{"abandonments", "how often an owner died, panicked or was robbed", false, true, func(l lockRow) any { return l.Abandonments }},
@@ -73,6 +80,9 @@ var plainColumns = []column[lockRow]{
 }
 
 const stateHelp = `free
+	  read       an rwmutex, by readers alone
+	  upgradable an rwmutex, by a living owner beside readers
+	  draining   an rwmutex whose owner waits for readers to leave
 	  held       by a living owner
 	  abandoned  free, and what it protects may be half-changed
 	  inherited  held by an heir who has not marked it consistent
@@ -98,6 +108,8 @@ func (l lockRow) state() string {
 		return semaphoreState(l.Semaphore)
 	case !l.Held() && isAbandoned(l.LockInfo):
 		return "abandoned"
+	case !l.Held() && l.Readers > 0:
+		return "read"
 	case !l.Held():
 		return "free"
 	case l.owner != nil && l.owner.Verdict == robust.Gone && l.owner.LeftInOrder:
@@ -106,8 +118,46 @@ func (l lockRow) state() string {
 		return "dead"
 	case isAbandoned(l.LockInfo):
 		return "inherited"
+	case l.Kind == arena.KindRWMutex && l.Gate == 0:
+		return "upgradable"
+	case l.Kind == arena.KindRWMutex && l.Gate.Has(robust.Waiters):
+		return "draining"
 	}
 	return "held"
+}
+
+// readerRow is one process that reads, as JSON shows it.
+type readerRow struct {
+	PID   uint32 `json:"pid"`
+	Label string `json:"label"`
+	Count uint32 `json:"count"`
+	Alive *bool  `json:"alive"`
+}
+
+type readerRows []readerRow
+
+func (rows readerRows) String() string {
+	var all []string
+	for _, r := range rows {
+		all = append(all, fmt.Sprintf("%d×%d", r.PID, r.Count))
+	}
+	return strings.Join(all, ",")
+}
+
+func (l lockRow) reading() any {
+	var rows readerRows
+	for _, r := range l.Reading {
+		row := readerRow{PID: r.PID, Label: r.Label, Count: r.Count}
+		if r.Known && r.Verdict != robust.Unknown {
+			alive := r.Verdict == robust.Alive
+			row.Alive = &alive
+		}
+		rows = append(rows, row)
+	}
+	if rows == nil {
+		return nil
+	}
+	return rows
 }
 
 func (l lockRow) longestWait() any {

@@ -30,7 +30,7 @@ const (
 // under locks: the first argument says which.
 const (
 	asTool    = "as-lockd-inspect"
-	asHolder  = "as-holder"  // PATH LABEL LOCK…: holds the locks until its standard input ends
+	asHolder  = "as-holder"  // PATH LABEL LOCK…: holds the locks (r:, u:, x: rwmutexes) until its standard input ends
 	asUntil   = "as-until"   // FIFO [MIB]: ends when the fifo does
 	asCheck   = "as-check"   // PID: says whether that process is gone
 	asSignals = "as-signals" // says which signals it gets, until SIGTERM
@@ -71,7 +71,16 @@ func holder(path, label string, locks []string) {
 	if err != nil {
 		panic(err)
 	}
+	rw := map[string]func(*arena.RWMutex, context.Context) error{
+		"r": (*arena.RWMutex).RLockContext, "u": (*arena.RWMutex).ULockContext, "x": (*arena.RWMutex).LockContext,
+	}
 	for _, name := range locks {
+		if mode, name, _ := strings.Cut(name, ":"); rw[mode] != nil {
+			if err := rw[mode](a.RWMutex(name), context.Background()); err != nil {
+				panic(err)
+			}
+			continue
+		}
 		name, passing := strings.CutPrefix(name, "pass:")
 		if err := a.Mutex(name).LockContext(context.Background()); err != nil {
 			panic(err)

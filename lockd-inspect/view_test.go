@@ -94,7 +94,7 @@ taken over       mutex  inherited  OWNER  owner         0             1
 	expect(t, table, "billing", "-o", columns)
 	expect(t, table, "-o", strings.ToUpper(columns), w.path)
 	_, usual, _ := call(nil, "billing")
-	if header, _, _ := strings.Cut(usual, "\n"); strings.Join(strings.Fields(header), " ") != "NAME KIND STATE PID COMMAND LABEL WAITERS ABANDONMENTS FENCE" {
+	if header, _, _ := strings.Cut(usual, "\n"); strings.Join(strings.Fields(header), " ") != "NAME KIND STATE PID COMMAND LABEL READERS WAITERS ABANDONMENTS FENCE" {
 		t.Errorf("the usual columns are %s", header)
 	}
 	_, below, _ := strings.Cut(table, "\n")
@@ -102,6 +102,46 @@ taken over       mutex  inherited  OWNER  owner         0             1
 
 	if after, err := os.ReadFile(w.path); err != nil || string(after) != string(before) {
 		t.Error("looking at the arena changed it")
+	}
+}
+
+func TestLocksRW(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "arena")
+	one := hold(t, path, "one", "r:both", "r:both", "r:drained", "u:both")
+	two := hold(t, path, "two", "r:both", "r:read", "x:written")
+	three := start(t, asHolder, path, "three", "x:drained")
+	four := start(t, asHolder, path, "four", "r:written")
+	dead := hold(t, path, "dead", "x:left", "r:read")
+	var gate robust.Word
+	eventually(t, "somebody drains, somebody waits", func() bool {
+		s, err := arena.ReadSnapshot(path)
+		if err != nil {
+			return false
+		}
+		for _, l := range s.Locks {
+			if l.Name == "drained" {
+				gate = l.Gate
+			}
+		}
+		return gate.Has(robust.Waiters) && waiters(path, "written") == 1
+	})
+	for _, p := range []*process{one, two, three, four} { // nobody settles the dead
+		p.Process.Signal(syscall.SIGSTOP)
+		eventually(t, "it is stopped", func() bool { return stateOf(p.Process.Pid) == 'T' })
+	}
+	dead.kill()
+	pids := strings.NewReplacer("ONE", fmt.Sprint(one.Process.Pid), "TWO", fmt.Sprint(two.Process.Pid),
+		"THREE", fmt.Sprint(three.Process.Pid), "DEAD", fmt.Sprint(dead.Process.Pid))
+	expect(t, pids.Replace(`NAME     KIND     STATE       PID    LABEL  READERS  READING      WAITERS
+both     rwmutex  upgradable  ONE    one    3        ONE×2,TWO×1  0
+drained  rwmutex  draining    THREE  three  1        ONE×1        0
+left     rwmutex  dead        DEAD   dead   0        -            0
+read     rwmutex  read        -      -      1        TWO×1,DEAD×1  0
+written  rwmutex  held        TWO    two    0        -            1
+`), path, "-o", "name,kind,state,pid,label,readers,reading,waiters")
+	code, stdout, _ := call(nil, "--json", path)
+	if want := fmt.Sprintf(`"reading":[{"pid":%d,"label":"one","count":2,"alive":true},`, one.Process.Pid); code != 0 || !strings.Contains(stdout, want) {
+		t.Errorf("no %s in %s", want, stdout)
 	}
 }
 

@@ -1,0 +1,245 @@
+package arena
+
+import (
+	"iter"
+
+	"lockd/futex"
+	"lockd/internal/crash"
+	"lockd/robust"
+)
+
+// The readers of an rwmutex. Each member that has ever read has one cell on
+// the slot's chain, a record, whose counts say how many of its goroutines read
+// and how many wait. A count that is one member's own dies with the member.
+//
+// Against writers two words are checked both ways: a reader adds itself to its
+// cell and then looks at the gate, a writer shuts the gate and then looks at
+// the cells. All these are sequentially consistent, so one of the two sees the
+// other; a reader that finds the gate shut takes its addition back.
+//
+// The chain only grows while the name is in its slot: under the stripe's
+// latch, at its head. Cells of members that are gone become vacant, and serve
+// the next member that reads. So who holds the owner word, which keeps the
+// name from being evicted, may walk the chain without a latch.
+//
+// Who may die where:
+//
+//	claimed, not in the chain      a settler finds that out and frees the record
+//	added, before looking          a writer that waits proves the death and zeroes the counts
+//	taken back, before telling     the writer's ticker
+//	granted, before waking         the ticker of those who wait
+//	waiting                        granted like the living, then zeroed
+//	vacant, taken out by eviction  a settler: its generation is not the slot's
+
+// counts is the word of a cell.
+//
+//	63    62 61        38 37          14 13     0
+//	| 1  0 | reads held | waiting       | epoch |   open
+//
+// Only an open cell admits: a fresh page (the arena was closed), a cell that
+// is nobody's or out of its chain, and one whose readers were subtracted once
+// too often differ in the upper two bits. The epoch grows when a cell gets
+// another owner, so that nobody subtracts the dead from their successor.
+type counts uint64
+
+const (
+	openCell  counts = 2 << 62
+	oneReader counts = 1 << 38
+	oneWaits  counts = 1 << 14
+	epochMask counts = oneWaits - 1
+
+	peopleMask = 1<<24 - 1
+)
+
+func (n counts) isOpen() bool    { return n>>62 == openCell>>62 }
+func (n counts) held() uint32    { return uint32(n>>38) & peopleMask }
+func (n counts) waiting() uint32 { return uint32(n>>14) & peopleMask }
+func (n counts) epoch() counts   { return n & epochMask }
+
+// opened is n for its next owner.
+func (n counts) opened() counts { return openCell | (n+1)&epochMask }
+
+// granted is n with all who wait let in.
+func (n counts) granted() counts {
+	k := counts(n.waiting())
+	return n + k*oneReader - k*oneWaits
+}
+
+// regretted is n with k of those who were let in waiting again.
+func (n counts) regretted(k uint32) counts {
+	return n - counts(k)*oneReader + counts(k)*oneWaits
+}
+
+func (r *record) load() counts { return counts(r.counts.Load()) }
+func (r *record) swap(old, new counts) bool {
+	return r.counts.CompareAndSwap(uint64(old), uint64(new))
+}
+
+func kindOfRecord(owner uint64) recordKind { return recordKind(owner) }
+
+// vacantCell is the owner of a cell in the chain of a slot in this generation
+// that belongs to nobody.
+func vacantCell(generation uint32) uint64 {
+	return uint64(generation)<<32 | uint64(recordVacant)
+}
+
+// chain yields the cells of slot i. Who calls keeps the name in the slot, or
+// bears with a walk that ends early.
+func (c *core) chain(i uint32, s *slot) iter.Seq2[uint32, *record] {
+	return func(yield func(uint32, *record) bool) {
+		at := s.records.Load()
+		for steps := c.segments() * segmentRecords; at != 0 && steps > 0; steps-- {
+			r := c.recordAt(at)
+			if r == nil && c.noticeGrowth() {
+				r = c.recordAt(at)
+			}
+			if r == nil || r.slot.Load() != i {
+				return
+			}
+			if kind := kindOfRecord(r.owner.Load()); kind != recordReaders && kind != recordVacant {
+				return
+			}
+			next := r.next.Load()
+			if !yield(at, r) {
+				return
+			}
+			at = next
+		}
+	}
+}
+
+// isChained tells whether record i is in the chain of the slot that it names.
+func (c *core) isChained(i uint32, r *record) bool {
+	index := r.slot.Load()
+	s := c.slotAt(index)
+	if s == nil {
+		return false
+	}
+	for at := range c.chain(index, s) {
+		if at == i {
+			return true
+		}
+	}
+	return false
+}
+
+// isLoose tells a vacant cell whose slot has another name by now.
+func (c *core) isLoose(r *record, owner uint64) bool {
+	s := c.slotAt(r.slot.Load())
+	if s == nil {
+		return true
+	}
+	life := slotLife(s.life.Load())
+	return !life.isLive() || life.kind() != KindRWMutex || life.generation() != uint32(owner>>32)
+}
+
+// grantAll lets in all who wait. The caller holds the owner word and has
+// opened the gate, so whoever comes to wait after it has passed his cell finds
+// the gate open.
+func (c *core) grantAll(i uint32, s *slot) {
+	for _, r := range c.chain(i, s) {
+		for {
+			n := r.load()
+			if n.waiting() == 0 {
+				break
+			}
+			if r.swap(n, n.granted()) {
+				crash.At("grant.counted")
+				r.grants.Add(1)
+				futex.Wake(&r.grants, futex.All)
+				crash.At("grant.woken")
+				break
+			}
+		}
+	}
+}
+
+// leave takes one reader out of a cell.
+func (c *core) leave(s *slot, r *record) counts {
+	n := counts(r.counts.Add(^uint64(oneReader - 1)))
+	crash.At("read.left")
+	c.tellWriter(s, r, n)
+	return n
+}
+
+// tellWriter wakes the writer that waits for the last reader of this cell. The
+// gate says that it waits before it looks at the cell for the last time.
+func (c *core) tellWriter(s *slot, r *record, n counts) {
+	if n.held() == 0 && robust.Word(s.state.Load()).Has(robust.Waiters) {
+		r.drained.Add(1)
+		futex.Wake(&r.drained, futex.All)
+	}
+}
+
+// bury subtracts the readers of a cell's owner that is gone, and those it let
+// wait. Doing it again does no harm.
+func (c *core) bury(s *slot, r *record, owner uint64) {
+	for {
+		n := r.load()
+		if r.owner.Load() != owner {
+			return
+		}
+		if n == n.epoch() || r.swap(n, n.epoch()) {
+			break
+		}
+	}
+	crash.At("bury.closed")
+	if s != nil {
+		c.tellWriter(s, r, 0)
+	}
+}
+
+// settleRecord gives back what a dead member's record stands for.
+func (c *core) settleRecord(i uint32, r *record, d dead) {
+	owner := r.owner.Load()
+	if owner == 0 {
+		return
+	}
+	if kindOfRecord(owner) == recordVacant {
+		if c.isLoose(r, owner) && !c.isChained(i, r) {
+			r.owner.CompareAndSwap(owner, 0)
+		}
+		return
+	}
+	if _, gone := d.has(ownerOfRecord(owner)); !gone {
+		return
+	}
+	if kindOfRecord(owner) >= recordTickets {
+		d.settleRequest(r)
+		return
+	}
+	left := uint64(0)
+	if kindOfRecord(owner) == recordReaders {
+		c.bury(c.slotAt(r.slot.Load()), r, owner)
+		if c.isChained(i, r) {
+			left = vacantCell(r.generation.Load())
+		}
+	}
+	r.owner.CompareAndSwap(owner, left)
+	crash.At("settle.record")
+}
+
+// giveBackCells takes this process's readers out of its cells. Nobody of it
+// can add to them any more, if its mapping was retired; else it keeps them.
+func (c *core) giveBackCells(read *list, retired bool) {
+	mine := recordOwner(c.member, recordReaders)
+	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
+		r := c.recordAt(i)
+		if r.owner.Load() != mine {
+			continue
+		}
+		s := c.slotAt(r.slot.Load())
+		if s != nil && r.load().held() > 0 {
+			read.add(c.slotName(s))
+		}
+		c.bury(s, r, mine)
+		if !retired {
+			continue
+		}
+		left := uint64(0)
+		if c.isChained(i, r) {
+			left = vacantCell(r.generation.Load())
+		}
+		r.owner.CompareAndSwap(mine, left)
+	}
+}
