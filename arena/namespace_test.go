@@ -84,7 +84,12 @@ func reuser(args []string) {
 	for {
 		answer := "ok"
 		line := proc.Hear()
-		if err := a.reuse(args[0], line); err == errNoChoice {
+		err := a.reuse(args[0], line)
+		for try := 0; err == errTaken && try < 10; try++ {
+			line += "'" // another lock
+			err = a.reuse(args[0], line)
+		}
+		if err == errNoChoice {
 			answer = "skip\n" + err.Error()
 		} else if err != nil {
 			answer = err.Error()
@@ -93,7 +98,11 @@ func reuser(args []string) {
 	}
 }
 
-var errNoChoice = errors.New("ns_last_pid cannot be written")
+var (
+	errNoChoice = errors.New("ns_last_pid cannot be written")
+	// errTaken: the number went to somebody else, perhaps to a thread of ours.
+	errTaken = errors.New("never got the pid again")
+)
 
 // reuse lets an owner die, gives its pid to another process, and takes the
 // lock from the dead past that one.
@@ -189,7 +198,7 @@ func launchAs(pid int, role string, args []string) (*launched, error) {
 		}
 		l.end()
 	}
-	return nil, errors.New("never got the pid again")
+	return nil, errTaken
 }
 
 // From either side of a namespace's border the other's processes look dead.
