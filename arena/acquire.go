@@ -402,6 +402,6 @@ func (c *core) watch(owner robust.Member) bool {
 
 func (c *core) peerGone(uint64) {
 	c.nudgeAll()
-	c.tendTickets()
 	c.settling.kick()
+	c.tendTickets()
 }

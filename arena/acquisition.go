@@ -111,7 +111,9 @@ func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWa
 	numbers := make([]int, 0, n)
 	ending := false
 	if e := s.latched(ctx, func(d *desk) {
-		if loadTickets(d.b.slot).has(ticketsAwaited) {
+		// A request that was withdrawn, or an end that was, may still be in the
+		// way: who withdrew it can be stopped or dead before it served the rest.
+		if st := loadTickets(d.b.slot); st.has(ticketsAwaited) || st.has(ticketsEnding) {
 			d.pass(true)
 		}
 		st := loadTickets(d.b.slot)

@@ -80,6 +80,9 @@ func (s *Semaphore) resize(ctx context.Context, n int, w *ticketWait) error {
 		missing := 0
 		gone, ending := false, false
 		if err := s.latched(ctx, func(d *desk) {
+			if loadTickets(d.b.slot).has(ticketsEnding) {
+				d.pass(true) // the end may have been withdrawn
+			}
 			st := loadTickets(d.b.slot)
 			ending = st.has(ticketsEnding)
 			if gone = st.incarnation() != s.joined.Load() || ending; gone {

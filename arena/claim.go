@@ -222,7 +222,7 @@ func (c *core) evict(i uint32, s *slot, life slotLife) (evicted, inTheWay bool) 
 		return false, false
 	}
 	crash.At("evict.word")
-	if life.kind() == KindRWMutex && !c.retireCells(i, s) {
+	if !c.evictable(i, s, life) {
 		c.restore(s, life)
 		l.whole = true
 		return false, false
@@ -233,6 +233,16 @@ func (c *core) evict(i uint32, s *slot, life slotLife) (evicted, inTheWay bool) 
 	l.whole = true
 	futex.Wake(futex.Low(&s.word), futex.All)
 	return true, false
+}
+
+// evictable decides, once nobody can take the slot any more, whether it is
+// still as idle as it looked: between that look and the swap of the word, which
+// is free again, it may have been taken to make a semaphore of it.
+func (c *core) evictable(i uint32, s *slot, life slotLife) bool {
+	if life.kind() == KindRWMutex {
+		return c.retireCells(i, s)
+	}
+	return s.state.Load() == 0 && s.records.Load() == 0
 }
 
 // calm tells whether a slot's word is that of an idle one. A word that still

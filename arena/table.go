@@ -341,7 +341,7 @@ func (c *core) rebuild(s *stripe, number uint64, level uint32) {
 		}
 		crash.At("rebuild.slot")
 		if w := robust.Word(t.word.Load()); astray(w, life) && w.Generation() > life.generation() && !w.Has(robust.Abandoned) {
-			if life.kind() != KindRWMutex || c.retireCells(i, t) {
+			if c.evictable(i, t, life) {
 				c.emptied(i, t, life, lifeEmpty)
 				continue
 			}

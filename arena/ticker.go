@@ -118,7 +118,6 @@ func (t *ticker) tick() bool {
 	if c.checkReplaced() {
 		c.rouseAll()
 	}
-	c.tendTickets()
 	var queues []*queue
 	c.lot.all(func(q *queue) { queues = append(queues, q) })
 	changed := false
@@ -133,6 +132,7 @@ func (t *ticker) tick() bool {
 			changed = true
 		}
 	}
+	c.tendTickets()
 	return changed
 }
 
