@@ -137,8 +137,11 @@ func (a *Arena) reuse(path, line string) error {
 	}
 	defer namesake.end()
 	if !waited {
-		if !m.TryLock() {
-			return errors.New("a failed try did not judge the dead owner")
+		// A try may come while a settler has the lock in hand.
+		for deadline := time.Now().Add(proc.Soon); !m.TryLock(); {
+			if time.Now().After(deadline) {
+				return errors.New("no try judged the dead owner")
+			}
 		}
 	} else {
 		<-taken
