@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -63,14 +64,32 @@ func (l *ticketLedger) gives(id uint64, numbers []int) {
 	}
 }
 
-// hasEnded is the truth of another source than the package's: the process table.
+// hasEnded is the truth of another source than the package's: the process
+// table. A process whose threads are all exiting runs no more code, and has
+// given up its files, and with them its liveness byte, before it is a zombie.
 func hasEnded(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, stat := range stats {
+		if !isExiting(stat) {
+			return false
+		}
+	}
+	return true
+}
+
+func isExiting(stat string) bool {
+	raw, err := os.ReadFile(stat)
 	if err != nil {
 		return true
 	}
-	_, rest, _ := bytes.Cut(stat, []byte(") "))
-	return len(rest) > 0 && (rest[0] == 'Z' || rest[0] == 'X')
+	_, rest, _ := bytes.Cut(raw, []byte(") "))
+	fields := strings.Fields(string(rest)) // from the third field on
+	if len(fields) < 7 {
+		return false
+	}
+	const exiting = 0x4 // PF_EXITING
+	flags, _ := strconv.ParseUint(fields[6], 10, 64)
+	return fields[0] == "Z" || fields[0] == "X" || flags&exiting != 0
 }
 
 func init() {
