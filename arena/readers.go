@@ -39,7 +39,8 @@ import (
 // Only an open cell admits: a fresh page (the arena was closed), a cell that
 // is nobody's or out of its chain, and one whose readers were subtracted once
 // too often differ in the upper two bits. The epoch grows when a cell gets
-// another owner, so that nobody subtracts the dead from their successor.
+// another owner, so that nobody subtracts the dead from their successor, and
+// when those who wait are let in.
 type counts uint64
 
 const (
@@ -59,10 +60,11 @@ func (n counts) epoch() counts   { return n & epochMask }
 // opened is n for its next owner.
 func (n counts) opened() counts { return openCell | (n+1)&epochMask }
 
-// granted is n with all who wait let in.
+// granted is n with all who wait let in. Its epoch tells who has seen a
+// goroutine wait whether that one may have been let in since.
 func (n counts) granted() counts {
 	k := counts(n.waiting())
-	return n + k*oneReader - k*oneWaits
+	return (n+k*oneReader-k*oneWaits)&^epochMask | (n+1)&epochMask
 }
 
 // regretted is n with k of those who were let in waiting again.

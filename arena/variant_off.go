@@ -10,4 +10,6 @@ const (
 	variantKeepWake       = false // a cancelled waiter keeps the wake it consumed
 	variantTrustBinding   = false // reclaiming does not check whose slot it is
 	variantTryNeverJudges = false // a failed try does not judge the owner
+	variantNoSecondLook   = false // a detector believes what it saw once
+	variantNoVerdictOrder = false // detectors do not look whether another has decided
 )

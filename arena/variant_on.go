@@ -11,6 +11,8 @@ var (
 	variantKeepWake       = variant("keep-wake")
 	variantTrustBinding   = variant("trust-binding")
 	variantTryNeverJudges = variant("try-never-judges")
+	variantNoSecondLook   = variant("no-second-look")
+	variantNoVerdictOrder = variant("no-verdict-order")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }
