@@ -23,16 +23,22 @@ type holdings struct {
 // hold is one lock, however often the session has entered it.
 type hold struct {
 	cell    *cell
-	lock    any // the handle it was taken by
-	slot    uint32
-	mode    Mode
-	depth   uint32         // entries in all
-	entries [4]uint32      // by mode
 	word    *atomic.Uint64 // nil: not shown
+	more    *holdMore      // of tickets, and of sessions that trace
+	order   uint64         // rises from one to the next
+	slot    uint32
+	depth   uint32    // entries in all
+	entries [4]uint16 // by mode
+	mode    Mode
+}
+
+type holdMore struct {
 	tickets []*Tickets
-	order   uint64 // rises from one to the next
 	where   string // in the source
 }
+
+// maxEntries bounds how often a session may enter one lock.
+const maxEntries = 1<<16 - 1
 
 // longList is from how many on holdings are looked up in a map.
 const longList = 24
@@ -60,26 +66,39 @@ func (s *session) find(h *handle) *hold {
 }
 
 // taken notes and shows a lock that was just taken.
-func (s *session) taken(lock any, l *cell, slot uint32, mode Mode, count int) *hold {
+func (s *session) taken(l *cell, slot uint32, mode Mode, count int) *hold {
 	crash.At("session.taken")
 	k := &s.held
 	k.order++
-	k.list = append(k.list, hold{cell: l, lock: lock, slot: slot, mode: mode, depth: 1, order: k.order})
-	h := &k.list[len(k.list)-1]
-	h.entries[mode&3]++
+	n := len(k.list)
+	if n == cap(k.list) {
+		k.list = slices.Grow(k.list, 8)
+	}
+	k.list = k.list[:n+1]
+	h := &k.list[n] // field by field, which is quicker than a whole
+	h.cell, h.order, h.slot, h.depth, h.mode = l, k.order, slot, 1, mode
+	h.word, h.more, h.entries = nil, nil, [4]uint16{}
+	h.entries[mode&3] = 1
 	if n := len(k.free); n > 0 {
 		h.word = k.free[n-1]
 		k.free = k.free[:n-1]
 	}
-	if s.options.Trace {
-		h.where = takenAt()
-		s.core.sessions.noteTaken(s, slot, h.where)
-	}
 	s.display(h, count)
-	if len(k.list) > longList {
-		k.sort()
+	if s.options.Trace || len(k.list) > longList {
+		s.noteLong(h)
 	}
 	return h
+}
+
+// noteLong is what most sessions need not do.
+func (s *session) noteLong(h *hold) {
+	if s.options.Trace {
+		h.more = &holdMore{where: takenAt()}
+		s.core.sessions.noteTaken(s, h.slot, h.more.where)
+	}
+	if len(s.held.list) > longList {
+		s.held.sort()
+	}
 }
 
 // display shows how a lock is held.
@@ -126,8 +145,10 @@ func (s *session) drop(h *hold) {
 		k.byCell[last.cell] = k.find(h.cell)
 		delete(k.byCell, h.cell)
 	}
-	*h = *last
-	*last = hold{}
+	if h != last {
+		*h = *last
+	}
+	last.cell, last.more = nil, nil
 	k.list = k.list[:len(k.list)-1]
 	if len(k.list) <= longList/2 {
 		k.byCell = nil
@@ -179,11 +200,19 @@ func (s *Session) Held() []Holding {
 	list := slices.SortedFunc(slices.Values(in.held.list), func(a, b hold) int { return int(int64(a.order - b.order)) })
 	held := make([]Holding, len(list))
 	for i, h := range list {
-		held[i] = Holding{Lock: h.cell.name, Kind: h.cell.kind, Mode: h.mode, Count: int(h.depth), TakenAt: h.where}
+		held[i] = Holding{Lock: h.cell.name, Kind: h.cell.kind, Mode: h.mode, Count: int(h.depth), TakenAt: h.where()}
 		if h.mode == OfTickets {
 			held[i].Tickets = h.numbers()
 			held[i].Count = len(held[i].Tickets)
 		}
 	}
 	return held
+}
+
+// where is where in the source the lock was taken, if the session traces.
+func (h *hold) where() string {
+	if h.more == nil {
+		return ""
+	}
+	return h.more.where
 }

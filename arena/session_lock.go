@@ -40,7 +40,7 @@ func (s *session) lockFast(m *Mutex) bool {
 	if !atomic.CompareAndSwapUint64(b.word, b.free, b.self) {
 		return false
 	}
-	s.taken(m, m.cell, b.index, Exclusive, 1)
+	s.taken(m.cell, b.index, Exclusive, 1)
 	return true
 }
 
@@ -54,12 +54,12 @@ func (s *Session) TryLock(l Lockable) (bool, error) {
 	switch l := l.(type) {
 	case *Mutex:
 		if l.TryLock() {
-			in.taken(l, l.cell, l.binding().index, Exclusive, 1)
+			in.taken(l.cell, l.binding().index, Exclusive, 1)
 			return true, nil
 		}
 	case *RWMutex:
 		if l.TryLock() {
-			in.taken(l, l.cell, l.binding().index, Exclusive, 1)
+			in.taken(l.cell, l.binding().index, Exclusive, 1)
 			return true, nil
 		}
 	}
@@ -114,7 +114,7 @@ func (s *session) lockMutex(ctx context.Context, m *Mutex) error {
 		}
 		b = m.binding() // what is held does not move
 	}
-	s.taken(m, m.cell, b.index, Exclusive, 1)
+	s.taken(m.cell, b.index, Exclusive, 1)
 	return nil
 }
 
@@ -130,6 +130,9 @@ func (s *session) enter(what string, h *handle, mode Mode) (bool, error) {
 	if had := s.find(h); had != nil {
 		if !s.options.Reentrant || !covers(had.mode, mode) {
 			return false, s.selfDeadlock(h, had, mode)
+		}
+		if had.depth == maxEntries {
+			return false, s.fail(what, h.cell.name, fmt.Errorf("%w: entered %d times", ErrMode, had.depth))
 		}
 		had.depth++
 		had.entries[mode&3]++
@@ -168,20 +171,13 @@ func (s *session) leave(what string, l *handle, mode Mode) error {
 func (s *session) giveBack(h *hold) error {
 	h.cover()
 	var err error
-	switch l := h.lock.(type) {
-	case *Mutex:
-		err = l.Release()
-	case *RWMutex:
-		switch h.mode {
-		case Shared:
-			err = l.RRelease()
-		case Upgradable:
-			err = l.URelease()
-		default:
-			err = l.Release()
-		}
-	case *Semaphore:
-		for _, t := range h.tickets {
+	switch l := (handle{h.cell, s.arena}); h.cell.kind {
+	case KindMutex:
+		err = (&Mutex{l}).Release()
+	case KindRWMutex:
+		err = (&RWMutex{l}).releaseFrom(h.mode)
+	case KindSemaphore:
+		for _, t := range h.more.tickets {
 			if e := t.Release(); e != nil {
 				err = e
 			}

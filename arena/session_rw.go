@@ -26,7 +26,7 @@ func (s *Session) TryRLock(m *RWMutex) (bool, error) {
 	if !m.TryRLock() {
 		return false, nil
 	}
-	in.taken(m, m.cell, m.cell.loadReading().index, Shared, 1)
+	in.taken(m.cell, m.cell.loadReading().index, Shared, 1)
 	return true, nil
 }
 
@@ -44,7 +44,7 @@ func (s *Session) ULock(ctx context.Context, m *RWMutex) error {
 	if err != nil {
 		return err
 	}
-	in.taken(m, m.cell, b.index, Upgradable, 1)
+	in.taken(m.cell, b.index, Upgradable, 1)
 	return nil
 }
 
@@ -57,7 +57,7 @@ func (s *Session) TryULock(m *RWMutex) (bool, error) {
 	if !m.TryULock() {
 		return false, nil
 	}
-	in.taken(m, m.cell, m.binding().index, Upgradable, 1)
+	in.taken(m.cell, m.binding().index, Upgradable, 1)
 	return true, nil
 }
 
@@ -80,7 +80,7 @@ func (s *session) rlock(ctx context.Context, m *RWMutex) error {
 			return err
 		}
 	}
-	s.taken(m, m.cell, m.cell.loadReading().index, Shared, 1)
+	s.taken(m.cell, m.cell.loadReading().index, Shared, 1)
 	return nil
 }
 
@@ -91,7 +91,7 @@ func (s *session) lockRW(ctx context.Context, m *RWMutex) error {
 	if err != nil {
 		return err
 	}
-	h := s.taken(m, m.cell, b.index, Upgradable, 1)
+	h := s.taken(m.cell, b.index, Upgradable, 1)
 	if err := s.exclude(ctx, m); err != nil {
 		s.giveBack(s.find(&m.handle))
 		return err
@@ -271,4 +271,14 @@ func (s *session) convertible(what string, m *RWMutex, from ...Mode) (*hold, err
 		}
 	}
 	return nil, s.fail(what, m.cell.name, fmt.Errorf("%w: %v", ErrMode, h.mode))
+}
+
+func (m *RWMutex) releaseFrom(mode Mode) error {
+	switch mode {
+	case Shared:
+		return m.RRelease()
+	case Upgradable:
+		return m.URelease()
+	}
+	return m.Release()
 }

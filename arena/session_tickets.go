@@ -107,10 +107,13 @@ func (s *session) enterTickets(what string, sem *Semaphore) error {
 func (s *session) got(sem *Semaphore, t *Tickets) []int {
 	h := s.find(&sem.handle)
 	if h == nil {
-		h = s.taken(sem, sem.cell, t.hall.binding.index, OfTickets, t.Count())
-		h.tickets = append(h.tickets, t)
+		h = s.taken(sem.cell, t.hall.binding.index, OfTickets, t.Count())
+		if h.more == nil {
+			h.more = new(holdMore)
+		}
+		h.more.tickets = append(h.more.tickets, t)
 	} else {
-		h.tickets = append(h.tickets, t)
+		h.more.tickets = append(h.more.tickets, t)
 		s.display(h, len(h.numbers()))
 	}
 	return t.Numbers()
@@ -118,7 +121,7 @@ func (s *session) got(sem *Semaphore, t *Tickets) []int {
 
 func (h *hold) numbers() []int {
 	var all []int
-	for _, t := range h.tickets {
+	for _, t := range h.more.tickets {
 		all = append(all, t.Numbers()...)
 	}
 	slices.Sort(all)
@@ -143,7 +146,7 @@ func (s *session) releaseSome(h *hold, numbers []int) error {
 	}
 	s.display(h, len(had)-len(given))
 	var err error
-	for _, t := range h.tickets {
+	for _, t := range h.more.tickets {
 		mine := slices.DeleteFunc(t.Numbers(), func(n int) bool {
 			_, found := slices.BinarySearch(given, n)
 			return !found
@@ -155,6 +158,6 @@ func (s *session) releaseSome(h *hold, numbers []int) error {
 			err = s.fail("release", name, e)
 		}
 	}
-	h.tickets = slices.DeleteFunc(h.tickets, func(t *Tickets) bool { return t.Count() == 0 })
+	h.more.tickets = slices.DeleteFunc(h.more.tickets, func(t *Tickets) bool { return t.Count() == 0 })
 	return err
 }

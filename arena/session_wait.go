@@ -160,6 +160,6 @@ func (s *session) selfDeadlock(h *handle, had *hold, mode Mode) error {
 	return &DeadlockError{Edges: []DeadlockEdge{{
 		Session: s.id(), PID: int(s.core.identity.PID), Label: s.options.Label,
 		Lock: h.cell.name, Kind: h.cell.kind, Mode: mode, Count: 1, Since: time.Now(),
-		HeldAs: had.mode, TakenAt: had.where,
+		HeldAs: had.mode, TakenAt: had.where(),
 	}}}
 }
