@@ -404,4 +404,5 @@ func (c *core) peerGone(uint64) {
 	c.nudgeAll()
 	c.settling.kick()
 	c.tendTickets()
+	c.tendRanges()
 }

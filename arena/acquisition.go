@@ -154,8 +154,9 @@ func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWa
 }
 
 func (c *core) newWait(request uint32) *ticketWait {
+	r := recordIs[requestRecord](c, request)
 	return &ticketWait{
-		request: request, record: recordIs[requestRecord](c, request),
+		request: request, record: r, owner: &r.owner,
 		wanted: recordOwner(c.member, recordWanted), wake: make(chan struct{}, 1),
 	}
 }

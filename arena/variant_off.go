@@ -10,4 +10,7 @@ const (
 	variantKeepWake       = false // a cancelled waiter keeps the wake it consumed
 	variantTrustBinding   = false // reclaiming does not check whose slot it is
 	variantTryNeverJudges = false // a failed try does not judge the owner
+
+	variantQueueConversions = false // a conversion of a range queues behind who waits for it
+	variantOvertakeRanges   = false // a request for a range does not look at who waits for it
 )

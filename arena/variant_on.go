@@ -11,6 +11,9 @@ var (
 	variantKeepWake       = variant("keep-wake")
 	variantTrustBinding   = variant("trust-binding")
 	variantTryNeverJudges = variant("try-never-judges")
+
+	variantQueueConversions = variant("queue-conversions")
+	variantOvertakeRanges   = variant("overtake-ranges")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }
