@@ -240,7 +240,7 @@ type rangeRecord struct {
 	holder  atomic.Uint32 // 12  number of the holder within its member
 	first   atomic.Uint64 // 16
 	last    atomic.Uint64 // 24  inclusive
-	maxLast atomic.Uint64 // 32  the largest last in the subtree
+	leftMax atomic.Uint64 // 32  the largest last in the left subtree, 0 if there is none
 	left    atomic.Uint32 // 40
 	right   atomic.Uint32 // 44
 	arrival atomic.Uint64 // 48  ns since 1970 when it began to wait, made to rise; 0: it did not

@@ -20,8 +20,12 @@ type rangeDesk struct {
 	freedFirst, freedLast uint64
 
 	rung  rangeBells
-	path  [rangeDepth]uint32
 	walks [2]rangeWalk // the second is for looks inside of the first
+
+	// The last way down the tree: its steps, and those that it left to the left
+	// whose leftMax a record at its end may change.
+	path, rise    [rangeDepth]uint32
+	depth, higher int
 }
 
 // rangeBells is whom to wake once the latch is free, and what was left undone
@@ -39,7 +43,7 @@ const rangePatience = 10 * time.Millisecond
 
 // at begins to use the latch, which is held.
 func (d *rangeDesk) at(c *core, b *binding) {
-	d.c, d.b, d.broken, d.anyFreed = c, b, false, false
+	d.c, d.b, d.broken, d.anyFreed, d.depth = c, b, false, false, noWay
 	if robust.Word(b.slot.word.Load()).Has(robust.Abandoned) {
 		d.mend()
 	}

@@ -38,7 +38,11 @@ func (d *rangeDesk) survey(q rangeClaim, h *rangeHolder) (v rangeView) {
 }
 
 func (d *rangeDesk) look(q rangeClaim, h *rangeHolder) (v rangeView) {
-	w := d.walk(&d.walks[0], q.first-min(q.first, 1), min(q.last+1, maxOffset))
+	first, last := q.first-min(q.first, 1), min(q.last+1, maxOffset)
+	if d.isClear(first, last) {
+		return v
+	}
+	w := d.walk(&d.walks[0], first, last)
 	for i, r := d.next(w); i != 0; i, r = d.next(w) {
 		p := claimOf(r)
 		switch {
@@ -61,14 +65,14 @@ func (d *rangeDesk) bars(p, q rangeClaim) bool {
 	case inWay:
 		return true
 	case before:
-		return !q.overtakes(p, func(yield func(rangeClaim) bool) {
-			w := d.walk(&d.walks[1], p.first, p.last)
-			for i, r := d.next(w); i != 0; i, r = d.next(w) {
-				if o := claimOf(r); o.party == q.party && o.kind.isRangeHeld() && !yield(o) {
-					return
-				}
+		o := overtake(p, q)
+		w := d.walk(&d.walks[1], p.first, p.last)
+		for i, r := d.next(w); i != 0; i, r = d.next(w) {
+			if o.past(claimOf(r)) {
+				return false
 			}
-		})
+		}
+		return true
 	}
 	return false
 }

@@ -1,10 +1,6 @@
 package arena
 
-import (
-	"iter"
-
-	"lockd/robust"
-)
+import "lockd/robust"
 
 // The kinds of records that a Ranges has.
 //
@@ -73,7 +69,7 @@ type standing uint8
 const (
 	aside  standing = iota // not in its way
 	inWay                  // held
-	before                 // earlier in the queue; see overtakes
+	before                 // earlier in the queue; see overtaking
 )
 
 // standingTo is the rule of who waits for whom: a request waits for what others
@@ -92,26 +88,30 @@ func (p rangeClaim) standingTo(q rangeClaim) standing {
 	return aside
 }
 
-// overtakes tells whether the request q need not queue behind the earlier
+// overtaking finds out whether the request q need not queue behind the earlier
 // request p: its holder has what the two overlap in (a conversion goes before
 // the queue), or p waits for something that q's holder has, so that the two
-// would wait for each other. own are the pieces that q's holder holds and that
-// overlap p, in order.
-func (q rangeClaim) overtakes(p rangeClaim, own iter.Seq[rangeClaim]) bool {
-	if variantQueueConversions {
+// would wait for each other.
+type overtaking struct {
+	p, q     rangeClaim
+	next, to uint64 // what of the overlap is not known to be held
+}
+
+func overtake(p, q rangeClaim) overtaking {
+	return overtaking{p, q, max(p.first, q.first), min(p.last, q.last)}
+}
+
+// past is told of what overlaps p, in order, until it says that q goes first.
+func (o *overtaking) past(held rangeClaim) bool {
+	switch {
+	case variantQueueConversions, held.party != o.q.party, !held.kind.isRangeHeld():
 		return false
-	}
-	next, to := max(p.first, q.first), min(p.last, q.last)
-	for o := range own {
-		if !o.kind.isShared() || !p.kind.isShared() {
-			return true
-		}
-		if o.first <= next && o.last >= next {
-			if o.last >= to {
-				return true
-			}
-			next = o.last + 1
-		}
+	case !held.kind.isShared(), !o.p.kind.isShared():
+		return true
+	case held.first <= o.next && held.last >= o.to:
+		return true
+	case held.first <= o.next && held.last >= o.next:
+		o.next = held.last + 1
 	}
 	return false
 }

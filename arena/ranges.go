@@ -131,6 +131,7 @@ func (r *Ranges) Lock(ctx context.Context, mode Mode, start, length int64) error
 	if r.lockAtOnce(s) {
 		return nil
 	}
+	defer runtime.KeepAlive(r)
 	return r.lockSlow(ctx, s)
 }
 
@@ -146,6 +147,7 @@ func (r *Ranges) TryLock(mode Mode, start, length int64) (bool, error) {
 	if r.lockAtOnce(s) {
 		return true, nil
 	}
+	defer runtime.KeepAlive(r)
 	return r.tryLock(s)
 }
 
@@ -164,15 +166,22 @@ func (r *Ranges) Release(start, length int64) error {
 	if r.releaseAtOnce(s) {
 		return nil
 	}
+	defer runtime.KeepAlive(r)
 	return r.releaseSlow(s)
 }
 
 // ReleaseAll gives back all that the holder holds. It needs no room; else it is
 // like Release.
-func (r *Ranges) ReleaseAll() error { return r.releaseAll() }
+func (r *Ranges) ReleaseAll() error {
+	defer runtime.KeepAlive(r)
+	return r.releaseAll()
+}
 
 // Held returns what the holder holds, in order, as it was at one moment.
-func (r *Ranges) Held() []Range { return r.held() }
+func (r *Ranges) Held() []Range {
+	defer runtime.KeepAlive(r)
+	return r.held()
+}
 
 // Do runs f while it holds a range, waiting for it as Lock does. It returns f's
 // error, or why the range could not be had. Afterwards, and also if f panics or
@@ -211,6 +220,7 @@ func (r *Ranges) lockAtOnce(s span) (done bool) {
 	}
 	whole = true
 	d.leave()
+	runtime.KeepAlive(r) // its clean-up uses what this does
 	return done
 }
 
@@ -245,5 +255,6 @@ func (r *Ranges) releaseAtOnce(s span) (done bool) {
 	}
 	whole = true
 	d.leave()
+	runtime.KeepAlive(r) // its clean-up uses what this does
 	return done
 }

@@ -9,8 +9,10 @@ import (
 // The tree is a treap: ordered by first, and for the same first by the record's
 // index; a heap by a hash of the index, which is not stored. So its form
 // depends on what is in it alone, and no order of insertions makes it deep.
-// Each record knows the largest last below it, by which a walk over what
-// overlaps a range leaves out the rest.
+// Each record knows the largest last in its left subtree, by which a walk over
+// what overlaps a range leaves out the rest. (Knowing that of the whole subtree
+// would have each step of a walk look at both children, a third more lines of
+// the cache.)
 //
 // It is derived from the records. Nothing in it is believed: an index of what
 // is no record of the slot's tree, a path that is too deep, a walk that is too
@@ -59,6 +61,21 @@ func (c *core) sightBlock(i uint32) *rangeBlock {
 
 // node returns record i if it can be in the tree, else the tree is broken.
 func (d *rangeDesk) node(i uint32) *rangeRecord {
+	if i < maxSegments*segmentRecords {
+		if block := d.c.ranges.blocks[i/segmentRecords].Load(); block != nil {
+			r := &block[i%segmentRecords]
+			if r.slot.Load() == d.b.index && kindOfRecord(r.owner.Load()).inTree() && i != 0 {
+				return r
+			}
+		}
+	}
+	return d.unseen(i)
+}
+
+// unseen is node for a record in a segment that was not used before.
+//
+//go:noinline
+func (d *rangeDesk) unseen(i uint32) *rangeRecord {
 	r := d.c.rangeAt(i)
 	if r == nil || r.slot.Load() != d.b.index || !kindOfRecord(r.owner.Load()).inTree() {
 		d.broken = true
@@ -66,6 +83,41 @@ func (d *rangeDesk) node(i uint32) *rangeRecord {
 	}
 	return r
 }
+
+// isClear tells, in one way down, whether nothing overlaps a range. If so, a
+// record that lies inside of it can be inserted where the way ended. What it
+// meets that is broken is for the walk to say.
+func (d *rangeDesk) isClear(first, last uint64) bool {
+	d.depth, d.higher = 0, 0
+	for i := d.b.slot.records.Load(); i != 0; d.depth++ {
+		r := d.node(i)
+		if r == nil || d.depth == rangeDepth {
+			return d.lost()
+		}
+		d.path[d.depth] = i
+		switch mine := r.first.Load(); {
+		case mine > last:
+			if r.leftMax.Load() < last {
+				d.rise[d.higher] = i
+				d.higher++
+			}
+			i = r.left.Load()
+		case r.last.Load() >= first || r.leftMax.Load() >= first:
+			return d.lost()
+		default:
+			i = r.right.Load()
+		}
+	}
+	return true
+}
+
+// lost forgets the way that isClear went.
+func (d *rangeDesk) lost() bool {
+	d.depth = noWay
+	return false
+}
+
+const noWay = -1
 
 // priority mixes the bits of an index so that each has one of its own.
 func priority(i uint32) uint32 {
@@ -98,12 +150,12 @@ func (d *rangeDesk) descend(w *rangeWalk, i uint32) {
 			w.n = 0
 			return
 		}
-		if r.maxLast.Load() < w.first {
-			return
-		}
 		if r.first.Load() <= w.last {
 			w.stack[w.n] = i
 			w.n++
+		}
+		if r.leftMax.Load() < w.first {
+			return
 		}
 		i = r.left.Load()
 	}
@@ -145,52 +197,103 @@ func (d *rangeDesk) link(i uint32, r *rangeRecord, owner uint64) {
 	crash.At("range.linked")
 }
 
-func (d *rangeDesk) insert(i uint32, r *rangeRecord) {
-	mine, last := priority(i), r.last.Load()
-	at := &d.b.slot.records
-	below := at.Load()
-	for steps := rangeDepth; below != 0 && priority(below) > mine; steps-- {
-		x := d.node(below)
-		if x == nil || steps == 0 {
+// wayTo goes down to where a record is, or would be.
+func (d *rangeDesk) wayTo(i uint32, r *rangeRecord) {
+	d.depth, d.higher = 0, 0
+	last := r.last.Load()
+	for x := d.b.slot.records.Load(); x != 0 && x != i; d.depth++ {
+		above := d.node(x)
+		if above == nil || d.depth == rangeDepth {
 			d.broken = true
 			return
 		}
-		if x.maxLast.Load() < last {
-			x.maxLast.Store(last)
+		d.path[d.depth] = x
+		if !isBelow(i, r, x, above) {
+			x = above.right.Load()
+			continue
 		}
-		if at = &x.right; isBelow(i, r, below, x) {
-			at = &x.left
+		if above.leftMax.Load() <= last {
+			d.rise[d.higher] = x
+			d.higher++
 		}
-		below = at.Load()
+		x = above.left.Load()
 	}
-	// What is below is parted into what comes before and what comes after.
-	at.Store(i)
+}
+
+// linkBelow is the link that leads from step n-1 of the way towards a record.
+func (d *rangeDesk) linkBelow(n int, i uint32, r *rangeRecord) *atomic.Uint32 {
+	if n == 0 {
+		return &d.b.slot.records
+	}
+	x := d.node(d.path[n-1])
+	switch {
+	case x == nil:
+		return nil
+	case isBelow(i, r, d.path[n-1], x):
+		return &x.left
+	}
+	return &x.right
+}
+
+// insert puts a record in at the end of the way, or higher: what has a lower
+// priority is parted into what comes before it and what comes after.
+func (d *rangeDesk) insert(i uint32, r *rangeRecord) {
+	if d.depth == noWay {
+		d.wayTo(i, r)
+	}
+	end := d.depth
+	d.depth = noWay
+	if d.broken {
+		return
+	}
+	last := r.last.Load()
+	for _, x := range d.rise[:d.higher] {
+		raise(&d.c.rangeAt(x).leftMax, last)
+	}
+	top := end
+	for mine := priority(i); top > 0 && priority(d.path[top-1]) < mine; top-- {
+	}
+	link := d.linkBelow(top, i, r)
+	if link == nil {
+		return
+	}
+	link.Store(i)
 	lower, upper := &r.left, &r.right
-	n := 0
-	for below != 0 {
+	for _, below := range d.path[top:end] {
 		x := d.node(below)
-		if x == nil || n == rangeDepth || below == i {
-			d.broken = true
+		switch {
+		case x == nil:
 			return
-		}
-		d.path[n] = below
-		n++
-		if isBelow(i, r, below, x) {
+		case isBelow(i, r, below, x):
 			change(upper, below)
 			upper = &x.left
-			below = upper.Load()
-		} else {
+		default:
 			change(lower, below)
 			lower = &x.right
-			below = lower.Load()
 		}
 	}
 	change(lower, 0)
 	change(upper, 0)
-	for n--; n >= 0; n-- {
-		d.sum(d.path[n])
+	change64(&r.leftMax, d.most(r.left.Load()))
+	for ; end > top; end-- {
+		if x := d.node(d.path[end-1]); x != nil && isBelow(i, r, d.path[end-1], x) {
+			change64(&x.leftMax, d.most(x.left.Load()))
+		}
 	}
-	d.sum(i)
+}
+
+// most is the largest last in a subtree.
+func (d *rangeDesk) most(i uint32) (m uint64) {
+	for steps := rangeDepth; i != 0; steps-- {
+		r := d.node(i)
+		if r == nil || steps == 0 {
+			d.broken = true
+			return m
+		}
+		m = max(m, r.leftMax.Load(), r.last.Load())
+		i = r.right.Load()
+	}
+	return m
 }
 
 // unlink takes a record out of the tree, which has the owner word already that
@@ -204,73 +307,45 @@ func (d *rangeDesk) unlink(i uint32, r *rangeRecord) (rebuilt bool) {
 	return rebuilt
 }
 
+// remove merges what is below a record into its place.
 func (d *rangeDesk) remove(i uint32, r *rangeRecord) {
-	at := &d.b.slot.records
-	n := 0
-	for x := at.Load(); x != i; x = at.Load() {
-		above := d.node(x)
-		if above == nil || n == rangeDepth {
-			d.broken = true
-			return
-		}
-		d.path[n] = x
-		n++
-		if at = &above.right; isBelow(i, r, x, above) {
-			at = &above.left
-		}
+	d.wayTo(i, r)
+	link := d.linkBelow(d.depth, i, r)
+	d.depth = noWay
+	if link == nil || link.Load() != i {
+		d.broken = true
+	}
+	if d.broken {
+		return
 	}
 	left, right := r.left.Load(), r.right.Load()
-	above := n
-	for left != 0 && right != 0 {
+	for steps := 2 * rangeDepth; left != 0 && right != 0; steps-- {
 		upper := right
 		if priority(left) > priority(right) {
 			upper = left
 		}
 		x := d.node(upper)
-		if x == nil || n == rangeDepth {
+		if x == nil || steps == 0 {
 			d.broken = true
 			return
 		}
-		change(at, upper)
-		d.path[n] = upper
-		n++
+		link.Store(upper)
 		if upper == left {
-			at = &x.right
-			left = at.Load()
+			link = &x.right
+			left = link.Load()
 		} else {
-			at = &x.left
-			right = at.Load()
+			raise(&x.leftMax, d.most(left))
+			link = &x.left
+			right = link.Load()
 		}
 	}
-	change(at, left|right)
-	last := r.last.Load()
-	for n--; n >= 0; n-- {
-		if n < above {
-			// Who has a larger one from elsewhere keeps it, and so do those above.
-			if x := d.node(d.path[n]); x == nil || x.maxLast.Load() > last {
-				return
-			}
-		}
-		d.sum(d.path[n])
-	}
-}
-
-// sum makes a record's maxLast anew.
-func (d *rangeDesk) sum(i uint32) {
-	r := d.node(i)
-	if r == nil {
-		return
-	}
-	m := r.last.Load()
-	for _, below := range [2]uint32{r.left.Load(), r.right.Load()} {
-		if below == 0 {
-			continue
-		}
-		if x := d.node(below); x != nil {
-			m = max(m, x.maxLast.Load())
+	change(link, left|right)
+	// Those whose largest it may have been, from below.
+	for n := d.higher - 1; n >= 0; n-- {
+		if x := d.node(d.rise[n]); x != nil {
+			change64(&x.leftMax, d.most(x.left.Load()))
 		}
 	}
-	change64(&r.maxLast, m)
 }
 
 // change stores what is not there yet: a store costs more than a load.
@@ -291,7 +366,7 @@ func change64(at *atomic.Uint64, v uint64) {
 func (d *rangeDesk) rebuild() {
 	c, s := d.c, d.b.slot
 	c.noticeGrowth()
-	d.broken = false
+	d.broken, d.depth = false, noWay
 	s.records.Store(0)
 	crash.At("range.emptied")
 	waiting := uint64(0)
