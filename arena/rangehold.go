@@ -231,16 +231,23 @@ func (d *rangeDesk) quiet() {
 	}
 }
 
-// release gives back what the holder has of a range.
-func (d *rangeDesk) release(h *rangeHolder, first, last uint64) {
+// release gives back what the holder has of a range. It is false, and nothing
+// has changed, if that is the middle of a piece and it lacks the record for
+// what is behind.
+func (d *rangeDesk) release(h *rangeHolder, first, last uint64) (enough bool) {
 	for left := 2*len(h.pieces) + 2; left > 0; left-- {
 		i, r := d.piece(h, first, last)
 		if i == 0 {
-			return
+			break
 		}
-		d.freed(max(first, r.first.Load()), min(last, r.last.Load()))
+		a, z := r.first.Load(), r.last.Load()
+		if a < first && z > last && !h.has(1) {
+			return false
+		}
+		d.freed(max(first, a), min(last, z))
 		d.trim(h, i, r, first, last)
 	}
+	return true
 }
 
 // enqueue makes a request wait, with the holder's next spare record.

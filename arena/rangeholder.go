@@ -30,11 +30,10 @@ const (
 	// rangeSpares is how many claimed records a holder keeps, so that taking and
 	// giving back need not look for any.
 	rangeSpares = 8
-	// rangeClaims is how many are claimed at a time, and rangeNeeds how many may
-	// be needed at once: for a piece in the middle of another, and what is left
-	// of that one behind it.
+	// rangeClaims is how many are claimed at a time. One operation needs two at
+	// most: for a piece in the middle of another, and what is left of that one
+	// behind it.
 	rangeClaims = 4
-	rangeNeeds  = 2
 
 	firstPieces = 8
 )
@@ -55,10 +54,8 @@ func (h *rangeHolder) owns(i uint32, r *rangeRecord) bool {
 		partyOf(r.owner.Load(), r.holder.Load()) == h.party()
 }
 
-// ready tells whether any one operation can be done with what is at hand.
-func (h *rangeHolder) ready() bool {
-	return h.spare >= rangeNeeds && cap(h.pieces)-len(h.pieces) > rangeNeeds
-}
+// has tells whether n more pieces can be made with what is at hand.
+func (h *rangeHolder) has(n int) bool { return h.spare >= n && cap(h.pieces)-len(h.pieces) >= n }
 
 // pick takes a spare record.
 func (h *rangeHolder) pick() (uint32, *rangeRecord) {
@@ -120,11 +117,11 @@ func (h *rangeHolder) restock(stock *rangeStock) (room int) {
 	if cap(stock.pieces) > cap(h.pieces) {
 		h.pieces, stock.pieces = append(stock.pieces, h.pieces...), nil
 	}
-	for ; h.spare < rangeNeeds+1 && len(stock.records) > 0; stock.records = stock.records[1:] {
+	for ; h.spare < rangeSpares && len(stock.records) > 0; stock.records = stock.records[1:] {
 		h.spares[h.spare] = stock.records[0]
 		h.spare++
 	}
-	return max(firstPieces, 2*(len(h.pieces)+rangeNeeds))
+	return max(firstPieces, 2*len(h.pieces))
 }
 
 func (s *rangeStock) giveBack(c *core) {
@@ -134,8 +131,8 @@ func (s *rangeStock) giveBack(c *core) {
 	s.records = nil
 }
 
-// claimRanges claims records, growing the arena if it has to, or fewer if that
-// is all there is, but enough for one operation.
+// claimRanges claims records, growing the arena if it has to, or fewer if there
+// are no more.
 func (c *core) claimRanges(ctx context.Context, n int) (claimed []uint32, err error) {
 	deadline := futex.Now() + int64(busyPatience)
 	for settled := false; len(claimed) < n; {
@@ -152,7 +149,7 @@ func (c *core) claimRanges(ctx context.Context, n int) (claimed []uint32, err er
 		grown, err := c.grow(ctx, had)
 		switch {
 		case grown:
-		case len(claimed) >= rangeNeeds:
+		case len(claimed) > 0:
 			return claimed, nil
 		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && futex.Now() < deadline && !c.gate.closing():
 			// Who grows may be stopped; records may be freed meanwhile.
@@ -160,7 +157,6 @@ func (c *core) claimRanges(ctx context.Context, n int) (claimed []uint32, err er
 			settled = true
 			c.settleDead()
 		default:
-			(&rangeStock{records: claimed}).giveBack(c)
 			if err == nil {
 				err = c.recordsFull()
 			}

@@ -215,8 +215,8 @@ func (r *Ranges) lockAtOnce(s span) (done bool) {
 	d.c = c
 	defer d.unlessWhole(&whole, b)
 	d.at(c, b)
-	if h.ready() {
-		done = d.lock(h, s)
+	if h.has(2) {
+		done, _ = d.lock(h, s)
 	}
 	whole = true
 	d.leave()
@@ -224,14 +224,18 @@ func (r *Ranges) lockAtOnce(s span) (done bool) {
 	return done
 }
 
-// lock takes a range if nobody is in the way.
-func (d *rangeDesk) lock(h *rangeHolder, s span) bool {
+// lock takes a range if nobody is in the way, and if the holder has what that
+// takes.
+func (d *rangeDesk) lock(h *rangeHolder, s span) (taken, enough bool) {
 	v := d.survey(h.claim(s), h)
+	if need := 1 + min(1, v.own); !h.has(need) {
+		return false, false
+	}
 	if v.barred {
-		return false
+		return false, true
 	}
 	d.hold(h, s, v.own > 0, 0)
-	return true
+	return true, true
 }
 
 func (r *Ranges) releaseAtOnce(s span) (done bool) {
@@ -250,9 +254,7 @@ func (r *Ranges) releaseAtOnce(s span) (done bool) {
 	d.c = c
 	defer d.unlessWhole(&whole, b)
 	d.at(c, b)
-	if done = h.ready() || len(h.pieces) == 0; done {
-		d.release(h, s.first, s.last)
-	}
+	done = d.release(h, s.first, s.last)
 	whole = true
 	d.leave()
 	runtime.KeepAlive(r) // its clean-up uses what this does

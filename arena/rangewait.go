@@ -29,8 +29,9 @@ func (r *Ranges) failed(what string, err error) error {
 	return fmt.Errorf("arena: %s ranges of %q: %w", what, r.cell.name, err)
 }
 
-// latched calls f under the latch, with all at hand that one operation needs.
-func (r *Ranges) latched(q request, f func(d *rangeDesk)) error {
+// latched calls f under the latch, and again with more at hand until it says
+// that it had enough.
+func (r *Ranges) latched(q request, f func(d *rangeDesk) (enough bool)) error {
 	c, h := r.arena.core, r.holder
 	var stock rangeStock
 	defer stock.giveBack(c)
@@ -38,13 +39,12 @@ func (r *Ranges) latched(q request, f func(d *rangeDesk)) error {
 		if err := r.handle.acquire(q); err != nil {
 			return err
 		}
-		room, ready := 0, false
+		room, enough := 0, false
 		r.inside(func(d *rangeDesk) {
-			if room, ready = h.restock(&stock), h.ready(); ready {
-				f(d)
-			}
+			room = h.restock(&stock)
+			enough = f(d)
 		})
-		if ready {
+		if enough {
 			return nil
 		}
 		if err := h.prepare(q.ctx, &stock, room); err != nil {
@@ -82,10 +82,11 @@ func (r *Ranges) lockSlow(ctx context.Context, s span) error {
 	w := &rangeWait{span: s, party: r.holder.party()}
 	w.ranges, w.wake = w, make(chan struct{}, 1)
 	taken := false
-	err := r.latched(request{ctx: ctx, arena: r.arena}, func(d *rangeDesk) {
-		if taken = d.lock(r.holder, s); !taken {
+	err := r.latched(request{ctx: ctx, arena: r.arena}, func(d *rangeDesk) (enough bool) {
+		if taken, enough = d.lock(r.holder, s); enough && !taken {
 			d.wait(r.holder, w)
 		}
+		return enough
 	})
 	if err == nil && !taken {
 		err = r.await(ctx, w)
@@ -231,14 +232,19 @@ func (r *Ranges) collect(ctx context.Context, w *rangeWait) error {
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), busyPatience)
 	defer cancel()
 	whole := true
-	err := r.latched(request{ctx: late, unfailing: true, arena: r.arena}, func(d *rangeDesk) {
-		if whole = w.owner.Load() == held; whole {
-			own := d.survey(r.holder.claim(w.span), r.holder).own > 0
-			d.hold(r.holder, w.span, own, w.request)
-			if own {
-				d.freed(w.span.first, w.span.last)
-			}
+	err := r.latched(request{ctx: late, unfailing: true, arena: r.arena}, func(d *rangeDesk) bool {
+		if whole = w.owner.Load() == held; !whole {
+			return true
 		}
+		own := d.survey(r.holder.claim(w.span), r.holder).own > 0
+		if cap(r.holder.pieces) < len(r.holder.pieces)+2 || own && !r.holder.has(1) {
+			return false
+		}
+		d.hold(r.holder, w.span, own, w.request)
+		if own {
+			d.freed(w.span.first, w.span.last)
+		}
+		return true
 	})
 	switch {
 	case err != nil:
@@ -265,8 +271,8 @@ func (r *Ranges) tryLock(s span) (bool, error) {
 	w := &rangeWait{span: s}
 	for again := false; ; again = true {
 		taken := false
-		err := r.latched(request{ctx: ctx, arena: r.arena}, func(d *rangeDesk) {
-			if taken = d.lock(r.holder, s); !taken {
+		err := r.latched(request{ctx: ctx, arena: r.arena}, func(d *rangeDesk) (enough bool) {
+			if taken, enough = d.lock(r.holder, s); enough && !taken {
 				w.n = 0
 				q := r.holder.claim(s)
 				walk := d.walk(&d.walks[0], q.first, q.last)
@@ -276,6 +282,7 @@ func (r *Ranges) tryLock(s span) (bool, error) {
 					}
 				}
 			}
+			return enough
 		})
 		switch {
 		case errors.Is(err, context.DeadlineExceeded): // somebody is stopped who has the latch
@@ -298,8 +305,8 @@ func (r *Ranges) releaseSlow(s span) error {
 		return nil
 	}
 	defer c.gate.leave()
-	err := r.latched(request{ctx: context.Background(), unfailing: true, arena: r.arena}, func(d *rangeDesk) {
-		d.release(r.holder, s.first, s.last)
+	err := r.latched(request{ctx: context.Background(), unfailing: true, arena: r.arena}, func(d *rangeDesk) bool {
+		return d.release(r.holder, s.first, s.last)
 	})
 	if err != nil && !c.gate.closing() {
 		return r.failed("release", err)
