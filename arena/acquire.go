@@ -405,4 +405,5 @@ func (c *core) peerGone(uint64) {
 	c.nudgeAll()
 	c.settling.kick()
 	c.tendTickets()
+	c.tendRanges()
 }

@@ -159,12 +159,12 @@ func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWa
 }
 
 func (c *core) newWait(request, session uint32) *ticketWait {
-	w := &ticketWait{
-		request: request, record: recordIs[requestRecord](c, request),
+	r := recordIs[requestRecord](c, request)
+	r.session.Store(session)
+	return &ticketWait{
+		request: request, record: r, owner: &r.owner,
 		wanted: recordOwner(c.member, recordWanted), wake: make(chan struct{}, 1),
 	}
-	w.record.session.Store(session)
-	return w
 }
 
 // collect waits for the answer to a request and takes what was granted. The

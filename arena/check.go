@@ -111,6 +111,7 @@ func (s *Snapshot) Problems() []Problem {
 	c.checkSlots()
 	c.checkChains()
 	c.checkRecords()
+	c.checkRanges()
 	c.reportDead()
 	return c.found
 }
@@ -126,7 +127,7 @@ type checker struct {
 }
 
 // estate counts what a dead member left.
-type estate struct{ locks, reads, claims, waits, latches, tickets int }
+type estate struct{ locks, reads, claims, waits, latches, tickets, ranges int }
 
 func (c *checker) report(v Severity, code, where string, words [2]uint64, format string, args ...any) {
 	c.found = append(c.found, Problem{v, code, where, fmt.Sprintf(format, args...), words})
@@ -199,7 +200,7 @@ func (c *checker) checkLatches() {
 func (c *checker) checkRecords() {
 	chained := c.checkCells()
 	c.p.records(c.s, func(i uint32, r seenRecord) {
-		if c.checkTickets(i, r) || c.checkSession(i, r) {
+		if c.checkTickets(i, r) || c.checkRange(i, r) || c.checkSession(i, r) {
 			return
 		}
 		where := fmt.Sprintf("record %d", i)
@@ -278,6 +279,9 @@ func (c *checker) reportDead() {
 		tickets := ""
 		if left.tickets > 0 {
 			tickets = fmt.Sprintf(", and %d tickets", left.tickets)
+		}
+		if left.ranges > 0 {
+			tickets += fmt.Sprintf(", and %d records of ranges", left.ranges)
 		}
 		c.report(Unsettled, "member-dead", memberPlace(m.Member), [2]uint64{uint64(m.Generation), uint64(m.PID)},
 			"pid %d (%q) is dead and not settled yet; it left %d locks, %d read locks, %d waits, %d claimed slots and %d latches%s",

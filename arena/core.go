@@ -40,6 +40,7 @@ type core struct {
 	cells    cells
 	tenants  tenants
 	porter   porter
+	ranges   rangeSight
 	muxer    muxer
 	watcher  *robust.Watcher
 	ticker   ticker
@@ -160,6 +161,7 @@ func (c *core) detach(inOrder bool) error {
 		return errors.Join(err, c.giveBackAll(false))
 	}
 	c.mapped.Store(rest)
+	c.ranges.forget()
 	c.head = at[header](rest, 0)
 	var held error
 	if !inOrder {

@@ -73,6 +73,10 @@ var (
 	ErrNoSemaphore = errors.New("no such semaphore")
 )
 
+// ErrRange is returned for a range that there cannot be: a negative start or
+// length, an end beyond 2^63, or a mode that is none.
+var ErrRange = errors.New("bad range")
+
 // Returned by Remove and Close.
 var (
 	// ErrInUse: living members are attached.

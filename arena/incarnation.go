@@ -126,5 +126,5 @@ func (d *desk) extend(claimed []uint32, have int, st ticketState) []uint32 {
 }
 
 func (c *core) recordsFull() error {
-	return fmt.Errorf("%w: no records are left for tickets or requests; open it with a larger Options.MaxLocks", ErrTableFull)
+	return fmt.Errorf("%w: no records are left; open it with a larger Options.MaxLocks", ErrTableFull)
 }

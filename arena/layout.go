@@ -137,13 +137,13 @@ type slot struct {
 	hash         atomic.Uint64 // 16  the claimer
 	next         atomic.Uint32 // 24  slot, under the stripe's latch
 	extension    atomic.Uint32 // 28  slot with the rest of a long name; the claimer
-	records      atomic.Uint32 // 32  first record of kinds that have a chain; the stripe's latch
+	records      atomic.Uint32 // 32  first record of kinds that have a chain; the stripe's latch. ranges: the tree's root
 	inserted     atomic.Uint32 // 36  s since boot when the name came in; the claimer
 	deadPID      atomic.Uint32 // 40  the reclaimer, while it holds
 	deadCause    atomic.Uint32 // 44  the reclaimer, while it holds
 	abandonments atomic.Uint32 // 48  the reclaimer, while it holds
 	_            atomic.Uint32
-	state        atomic.Uint64 // 56  of kinds that have one; rwmutex: the gate, see writer.go
+	state        atomic.Uint64 // 56  of kinds that have one; rwmutex: the gate, see writer.go; ranges: how many wait
 
 	name [inlineName / 8]atomic.Uint64 // 64  the claimer
 
@@ -261,6 +261,29 @@ type holdingsRecord struct {
 
 const holdingsWords = 6
 
+// rangeRecord is a piece of a Ranges that is held, or a request for one that
+// waits. It is in its slot's tree, which is ordered by first and the record's
+// index. The owner word is the truth; who changes another field holds the
+// slot's latch.
+type rangeRecord struct {
+	_ structs.HostLayout
+
+	owner   atomic.Uint64 // 0   by CAS; see the record kinds
+	slot    atomic.Uint32 // 8
+	holder  atomic.Uint32 // 12  number of the holder within its member
+	first   atomic.Uint64 // 16
+	last    atomic.Uint64 // 24  inclusive
+	leftMax atomic.Uint64 // 32  the largest last in the left subtree, 0 if there is none
+	left    atomic.Uint32 // 40
+	right   atomic.Uint32 // 44
+	arrival atomic.Uint64 // 48  ns since 1970 when it began to wait, made to rise; 0: it did not
+	session atomic.Uint32 // 56  record of the holder's session, 0 if it has none
+	place   atomic.Uint32 // 60  in the holder's own list; large numbers: see rangeholder.go
+}
+
+// rangeBlock is the records of one segment.
+type rangeBlock [segmentRecords]rangeRecord
+
 type bucket = atomic.Uint32
 
 // Sizes and places are the format: a change of any of these lines is a new
@@ -295,6 +318,10 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(sessionRecord{}.label)-40]
 	_ = [1]struct{}{}[unsafe.Sizeof(holdingsRecord{})-recordSize]
 	_ = [1]struct{}{}[unsafe.Offsetof(holdingsRecord{}.words)-16]
+	_ = [1]struct{}{}[unsafe.Sizeof(rangeRecord{})-recordSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.first)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.left)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.session)-56]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.next)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.counts)-32]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.drained)-44]

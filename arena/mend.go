@@ -135,6 +135,10 @@ func freeTickets(t *ticketRecord) {
 
 // mendSeized is for a settler who has seized the latch of a dead.
 func (c *core) mendSeized(index uint32, s *slot) {
+	if slotLife(s.life.Load()).kind() == KindRanges {
+		c.mendSeizedRanges(index, s)
+		return
+	}
 	b := c.ticketBinding(index, s)
 	if b == nil {
 		c.letGo(index, s)

@@ -20,6 +20,7 @@ import (
 //	X NAME, R NAME, U NAME, X- …   an rwmutex
 //	UX NAME, RU NAME               upgrades
 //	T NAME, T2 NAME, T- NAME       one ticket of two, two, all back
+//	E NAME, S NAME                 a range, always the same
 //	close                          what it holds is given back
 func init() {
 	roles["party"] = func(args []string) {
@@ -84,6 +85,8 @@ func (a *Arena) perform(s *Session, order string) error {
 		return err
 	case "T-":
 		return s.Release(a.Semaphore(name, 2))
+	case "E", "S":
+		return s.LockRange(ctx, a.Ranges(name), map[string]Mode{"E": Exclusive, "S": Shared}[act], 10, 5)
 	case "close":
 		return s.Close()
 	}
@@ -146,6 +149,8 @@ var knots = []knot{
 	{"T2 tickets%d", "T tickets%d"},
 	{"U upgradable%d", "U upgradable%d"},
 	{"X writers%d", "X writers%d"},
+	{"E range%d", "S range%d"},
+	{"S ranges%d", "E ranges%d"},
 }
 
 // expectOneVictim has the sessions go on from a circle: each closes when it has

@@ -24,14 +24,16 @@ type porter struct {
 type ticketWait struct {
 	request uint32
 	record  *requestRecord
-	wanted  uint64 // the owner word for as long as there is no answer
+	owner   *atomic.Uint64 // of its record
+	wanted  uint64         // the owner word for as long as there is no answer
+	ranges  *rangeWait     // nil: it waits for tickets
 	binding *binding
 	wake    chan struct{}
 }
 
 func (p *porter) init() { p.waits = make(map[uint32]*ticketWait) }
 
-func (w *ticketWait) answered() bool { return w.record.owner.Load() != w.wanted }
+func (w *ticketWait) answered() bool { return w.owner.Load() != w.wanted }
 
 func (w *ticketWait) signal() {
 	select {

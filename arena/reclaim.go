@@ -33,9 +33,9 @@ func (c *core) reclaim(b *binding, w robust.Word) outcome {
 func (c *core) seize(s *slot, w robust.Word, p peer) bool {
 	// What is read of the gate is true if the swap succeeds: only who holds the
 	// word changes it.
-	// A semaphore's word is a latch: whoever died in it left its queue to be
-	// mended, which A says.
-	latch := slotLife(s.life.Load()).kind() == KindSemaphore
+	// A semaphore's or ranges' word is a latch: whoever died in it left what it
+	// guards to be mended, which A says.
+	latch := slotLife(s.life.Load()).kind().latched()
 	abandoned := latch || !p.leftInOrder() && halfChanged(s)
 	next := w.Inherited(c.self)
 	if abandoned {

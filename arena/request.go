@@ -96,7 +96,9 @@ func (c *core) tendTickets() {
 	c.porter.mu.Lock()
 	bindings := make(map[uint32]*binding, len(c.porter.waits))
 	for _, w := range c.porter.waits {
-		bindings[w.binding.index] = w.binding
+		if w.ranges == nil {
+			bindings[w.binding.index] = w.binding
+		}
 	}
 	c.porter.mu.Unlock()
 	if len(bindings) == 0 {

@@ -107,7 +107,7 @@ func (w *sessionWait) refresh() bool {
 		return false
 	}
 	b := w.handle.binding()
-	if w.mode == Shared {
+	if w.mode == Shared && w.handle.cell.kind == KindRWMutex {
 		evidence := w.seat.evidence(w.session.core)
 		if b != w.binding || evidence != w.session.shown.evidence.Load() {
 			w.publish(b, evidence)

@@ -157,6 +157,7 @@ func (c *core) settleDead() bool {
 		c.settleRecord(i, c.recordAt(i), d)
 	}
 	c.settleTickets(d)
+	c.settleRanges()
 	if !c.settleLatches(d) || c.head.segments.Load() > c.segments() {
 		return false // something of theirs could not be reached: their entries stay
 	}
@@ -188,7 +189,7 @@ func (c *core) settleSlot(i uint32, s *slot, d dead) (gaveBack bool) {
 		if !c.seize(s, w, p) {
 			continue
 		}
-		if life := slotLife(s.life.Load()); life.isLive() && life.kind() == KindSemaphore {
+		if life := slotLife(s.life.Load()); life.isLive() && life.kind().latched() {
 			c.mendSeized(i, s) // a latch, not a lock: nobody inherits anything
 			continue
 		}
@@ -262,6 +263,7 @@ func (c *core) giveBackAll(retired bool) error {
 	c.giveBackCells(&read, retired)
 	c.giveBackTickets(&held)
 	c.giveBackSessions()
+	c.giveBackRanges(&held)
 	switch {
 	case held.count > 0 && read.count > 0:
 		return fmt.Errorf("arena: close %s: %w: %v passed on as abandoned, readers of %v taken out", c.path, ErrWasHeld, &held, &read)

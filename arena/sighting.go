@@ -107,7 +107,7 @@ func sightAll(from sight, segments uint32) *sighting {
 		case recordTickets:
 			slot := from.word32(at + atRecordSlot)
 			s.words[slot] = append(s.words[slot], i)
-		case recordRangeWaitShared, recordRangeWaitExclusive, recordRangeShared, recordRangeExclusive:
+		case rangeWaitShared, rangeWaitExclusive, rangeShared, rangeExclusive:
 			s.seePiece(at, owner)
 		}
 	}

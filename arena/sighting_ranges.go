@@ -9,51 +9,28 @@ import (
 // Ranges in a sighting. Each piece that is held or waited for is a record,
 // which names its session.
 
-// The records of ranges that detectors look at.
 const (
-	recordRangeWaitShared    recordKind = 33
-	recordRangeWaitExclusive recordKind = 34
-	recordRangeShared        recordKind = 35
-	recordRangeExclusive     recordKind = 36
-)
-
-// rangeSeen is where a record of ranges has what a detector wants to know.
-type rangeSeen struct {
-	owner       uint64
-	slot        uint32 // 8
-	holder      uint32 // 12
-	first, last uint64 // 16, 24
-	_           [16]byte
-	arrival     uint64 // 48
-	session     uint32 // 56
-}
-
-const (
-	atRangeHolder  = uint64(unsafe.Offsetof(rangeSeen{}.holder))
-	atRangeFirst   = uint64(unsafe.Offsetof(rangeSeen{}.first))
-	atRangeLast    = uint64(unsafe.Offsetof(rangeSeen{}.last))
-	atRangeArrival = uint64(unsafe.Offsetof(rangeSeen{}.arrival))
-	atRangeSession = uint64(unsafe.Offsetof(rangeSeen{}.session))
+	atSeenHolder  = uint64(unsafe.Offsetof(rangeRecord{}.holder))
+	atSeenFirst   = uint64(unsafe.Offsetof(rangeRecord{}.first))
+	atSeenLast    = uint64(unsafe.Offsetof(rangeRecord{}.last))
+	atSeenArrival = uint64(unsafe.Offsetof(rangeRecord{}.arrival))
+	atSeenSession = uint64(unsafe.Offsetof(rangeRecord{}.session))
 )
 
 func (s *sighting) seePiece(at, owner uint64) {
 	slot := s.from.word32(at + atRecordSlot)
 	p := seenPiece{
-		session: s.from.word32(at + atRangeSession), holder: s.from.word32(at + atRangeHolder),
+		session: s.from.word32(at + atSeenSession), holder: s.from.word32(at + atSeenHolder),
 		member: ownerOfRecord(owner), kind: kindOfRecord(owner),
-		first: s.from.word64(at + atRangeFirst), last: s.from.word64(at + atRangeLast), arrival: s.from.word64(at + atRangeArrival),
+		first: s.from.word64(at + atSeenFirst), last: s.from.word64(at + atSeenLast), arrival: s.from.word64(at + atSeenArrival),
 	}
 	if s.from.word64(at) != owner || p.first > p.last {
 		return // changed, or not whole
 	}
 	s.pieces[slot] = append(s.pieces[slot], p)
-	if p.kind.isRangeWanted() {
+	if p.kind.isRangeWait() {
 		s.wanting[wantedRange{p.session, slot, p.member}] = true
 	}
-}
-
-func (k recordKind) isRangeWanted() bool {
-	return k == recordRangeWaitShared || k == recordRangeWaitExclusive
 }
 
 func (s *sighting) wantsRange(i int) bool {
@@ -72,9 +49,9 @@ type wantedRange struct {
 func (s *sighting) lay(slot uint32, l *graphLock) {
 	for _, p := range s.pieces[slot] {
 		piece := graphPiece{
-			actor: -1, holder: uint64(p.member.Generation)<<48 | uint64(p.member.Index)<<32 | uint64(p.holder),
-			first: p.first, last: p.last, arrival: p.arrival, wanted: p.kind.isRangeWanted(),
-			shared: p.kind == recordRangeShared || p.kind == recordRangeWaitShared,
+			actor: -1, holder: partyOf(recordOwner(p.member, 0), p.holder),
+			first: p.first, last: p.last, arrival: p.arrival, wanted: p.kind.isRangeWait(),
+			shared: p.kind.isShared(),
 		}
 		i, found := s.byRecord[p.session]
 		switch {

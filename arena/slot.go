@@ -37,6 +37,10 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
+// latched tells the kinds whose owner word is a latch and no lock: whoever dies
+// in it leaves what it guards to be mended, and nobody inherits anything.
+func (k Kind) latched() bool { return k == KindSemaphore || k == KindRanges }
+
 // slotLife is the word that says what a slot is used for.
 //
 //	empty ──claim──▶ claimed ──publish──▶ live ──evict──▶ claimed or empty

@@ -103,10 +103,17 @@ type LockInfo struct {
 	// Semaphore is nil for other kinds, and for one that is not made yet or
 	// destroyed. Word and Owner are the latch of its queue.
 	Semaphore *SemaphoreState
+	// Ranges is what is held of a Ranges, by its beginning, and then what waits,
+	// in order. Word and Owner are the latch of its tree.
+	Ranges []RangeInfo
 }
 
-// Held tells whether somebody, dead or alive, holds the lock, or any ticket.
+// Held tells whether somebody, dead or alive, holds the lock, or any ticket or
+// range.
 func (l *LockInfo) Held() bool {
+	if l.Kind == KindRanges {
+		return len(l.Ranges) > 0 && !l.Ranges[0].Waiting
+	}
 	if l.Kind == KindSemaphore {
 		return l.Semaphore != nil && l.Semaphore.InUse > 0
 	}

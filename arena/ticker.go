@@ -133,6 +133,7 @@ func (t *ticker) tick() bool {
 		}
 	}
 	c.tendTickets()
+	c.tendRanges()
 	return changed
 }
 

@@ -122,10 +122,13 @@ const (
 )
 
 // ownerAfterDeath is what a record's owner word becomes when its member has
-// died: that of a free record, unless it is in a queue.
+// died: that of a free record, unless it is in a queue or a tree.
 func ownerAfterDeath(owner uint64) uint64 {
-	if kindOfRecord(owner) == recordWanted {
+	switch kind := kindOfRecord(owner); {
+	case kind == recordWanted:
 		return uint64(recordWithdrawn)
+	case kind.inTree():
+		return uint64(rangeGone)
 	}
 	return 0
 }

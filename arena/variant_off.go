@@ -12,4 +12,7 @@ const (
 	variantTryNeverJudges = false // a failed try does not judge the owner
 	variantNoSecondLook   = false // a detector believes what it saw once
 	variantNoVerdictOrder = false // detectors do not look whether another has decided
+
+	variantQueueConversions = false // a conversion of a range queues behind who waits for it
+	variantOvertakeRanges   = false // a request for a range does not look at who waits for it
 )

@@ -13,6 +13,9 @@ var (
 	variantTryNeverJudges = variant("try-never-judges")
 	variantNoSecondLook   = variant("no-second-look")
 	variantNoVerdictOrder = variant("no-verdict-order")
+
+	variantQueueConversions = variant("queue-conversions")
+	variantOvertakeRanges   = variant("overtake-ranges")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }

@@ -1,0 +1,399 @@
+package arena
+
+import (
+	"sync/atomic"
+
+	"lockd/internal/crash"
+)
+
+// The tree is a treap: ordered by first, and for the same first by the record's
+// index; a heap by a hash of the index, which is not stored. So its form
+// depends on what is in it alone, and no order of insertions makes it deep.
+// Each record knows the largest last in its left subtree, by which a walk over
+// what overlaps a range leaves out the rest. (Knowing that of the whole subtree
+// would have each step of a walk look at both children, a third more lines of
+// the cache.)
+//
+// It is derived from the records. Nothing in it is believed: an index of what
+// is no record of the slot's tree, a path that is too deep, a walk that is too
+// long mean that it is broken, and it is made anew.
+
+// rangeDepth bounds a path. Among a million records one of 96 has a chance of
+// less than one in 10^15.
+const rangeDepth = 96
+
+// rangeSight is where this process sees the records, a segment at a time.
+type rangeSight struct {
+	holders atomic.Uint32 // the last number given to a holder
+	blocks  [maxSegments]atomic.Pointer[rangeBlock]
+}
+
+// forget is for when the mapping has changed.
+func (s *rangeSight) forget() {
+	for i := range s.blocks {
+		s.blocks[i].Store(nil)
+	}
+}
+
+// rangeAt returns record i, or nil if there is no such record.
+func (c *core) rangeAt(i uint32) *rangeRecord {
+	if i == 0 || i >= maxSegments*segmentRecords {
+		return nil
+	}
+	block := c.ranges.blocks[i/segmentRecords].Load()
+	if block == nil {
+		if block = c.sightBlock(i); block == nil {
+			return nil
+		}
+	}
+	return &block[i%segmentRecords]
+}
+
+//go:noinline
+func (c *core) sightBlock(i uint32) *rangeBlock {
+	if recordIs[rangeRecord](c, i) == nil {
+		return nil
+	}
+	block := at[rangeBlock](c.mapped.Load(), recordOffset(i&^(segmentRecords-1)))
+	c.ranges.blocks[i/segmentRecords].Store(block)
+	return block
+}
+
+// node returns record i if it can be in the tree, else the tree is broken.
+func (d *rangeDesk) node(i uint32) *rangeRecord {
+	if i < maxSegments*segmentRecords {
+		if block := d.c.ranges.blocks[i/segmentRecords].Load(); block != nil {
+			r := &block[i%segmentRecords]
+			if r.slot.Load() == d.b.index && kindOfRecord(r.owner.Load()).inTree() && i != 0 {
+				return r
+			}
+		}
+	}
+	return d.unseen(i)
+}
+
+// unseen is node for a record in a segment that was not used before.
+//
+//go:noinline
+func (d *rangeDesk) unseen(i uint32) *rangeRecord {
+	r := d.c.rangeAt(i)
+	if r == nil || r.slot.Load() != d.b.index || !kindOfRecord(r.owner.Load()).inTree() {
+		d.broken = true
+		return nil
+	}
+	return r
+}
+
+// isClear tells, in one way down, whether nothing overlaps a range. If so, a
+// record that lies inside of it can be inserted where the way ended. What it
+// meets that is broken is for the walk to say.
+func (d *rangeDesk) isClear(first, last uint64) bool {
+	d.depth, d.higher = 0, 0
+	for i := d.b.slot.records.Load(); i != 0; d.depth++ {
+		r := d.node(i)
+		if r == nil || d.depth == rangeDepth {
+			return d.lost()
+		}
+		d.path[d.depth] = i
+		switch mine := r.first.Load(); {
+		case mine > last:
+			if r.leftMax.Load() < last {
+				d.rise[d.higher] = i
+				d.higher++
+			}
+			i = r.left.Load()
+		case r.last.Load() >= first || r.leftMax.Load() >= first:
+			return d.lost()
+		default:
+			i = r.right.Load()
+		}
+	}
+	return true
+}
+
+// lost forgets the way that isClear went.
+func (d *rangeDesk) lost() bool {
+	d.depth = noWay
+	return false
+}
+
+const noWay = -1
+
+// priority mixes the bits of an index so that each has one of its own.
+func priority(i uint32) uint32 {
+	i ^= i >> 16
+	i *= 0x85eb_ca6b
+	i ^= i >> 13
+	i *= 0xc2b2_ae35
+	return i ^ i>>16
+}
+
+// rangeWalk goes over what overlaps a range, in order.
+type rangeWalk struct {
+	first, last uint64
+	steps, n    int
+	stack       [rangeDepth]uint32
+}
+
+func (d *rangeDesk) walk(w *rangeWalk, first, last uint64) *rangeWalk {
+	w.first, w.last, w.n, w.steps = first, last, 0, maxSegments*segmentRecords
+	d.descend(w, d.b.slot.records.Load())
+	return w
+}
+
+// descend goes down to the first record of a subtree that may overlap.
+func (d *rangeDesk) descend(w *rangeWalk, i uint32) {
+	for steps := rangeDepth; i != 0; steps-- {
+		r := d.node(i)
+		if r == nil || steps == 0 || w.n == rangeDepth {
+			d.broken = true
+			w.n = 0
+			return
+		}
+		if r.first.Load() <= w.last {
+			w.stack[w.n] = i
+			w.n++
+		}
+		if r.leftMax.Load() < w.first {
+			return
+		}
+		i = r.left.Load()
+	}
+}
+
+// next returns 0 when there is no more, or the tree is broken.
+func (d *rangeDesk) next(w *rangeWalk) (uint32, *rangeRecord) {
+	for w.n > 0 {
+		w.n--
+		i := w.stack[w.n]
+		r := d.node(i)
+		if w.steps--; r == nil || w.steps == 0 {
+			d.broken = true
+			break
+		}
+		d.descend(w, r.right.Load())
+		if r.last.Load() >= w.first && !d.broken {
+			return i, r
+		}
+	}
+	return 0, nil
+}
+
+// isBelow orders two records.
+func isBelow(i uint32, r *rangeRecord, j uint32, s *rangeRecord) bool {
+	a, b := r.first.Load(), s.first.Load()
+	return a < b || a == b && i < j
+}
+
+// link puts a record with its fields written into the tree, as what its owner
+// word is to say.
+func (d *rangeDesk) link(i uint32, r *rangeRecord, owner uint64) {
+	r.owner.Store(owner)
+	crash.At("range.owned")
+	d.insert(i, r)
+	if d.broken {
+		d.rebuild()
+	}
+	crash.At("range.linked")
+}
+
+// wayTo goes down to where a record is, or would be.
+func (d *rangeDesk) wayTo(i uint32, r *rangeRecord) {
+	d.depth, d.higher = 0, 0
+	last := r.last.Load()
+	for x := d.b.slot.records.Load(); x != 0 && x != i; d.depth++ {
+		above := d.node(x)
+		if above == nil || d.depth == rangeDepth {
+			d.broken = true
+			return
+		}
+		d.path[d.depth] = x
+		if !isBelow(i, r, x, above) {
+			x = above.right.Load()
+			continue
+		}
+		if above.leftMax.Load() <= last {
+			d.rise[d.higher] = x
+			d.higher++
+		}
+		x = above.left.Load()
+	}
+}
+
+// linkBelow is the link that leads from step n-1 of the way towards a record.
+func (d *rangeDesk) linkBelow(n int, i uint32, r *rangeRecord) *atomic.Uint32 {
+	if n == 0 {
+		return &d.b.slot.records
+	}
+	x := d.node(d.path[n-1])
+	switch {
+	case x == nil:
+		return nil
+	case isBelow(i, r, d.path[n-1], x):
+		return &x.left
+	}
+	return &x.right
+}
+
+// insert puts a record in at the end of the way, or higher: what has a lower
+// priority is parted into what comes before it and what comes after.
+func (d *rangeDesk) insert(i uint32, r *rangeRecord) {
+	if d.depth == noWay {
+		d.wayTo(i, r)
+	}
+	end := d.depth
+	d.depth = noWay
+	if d.broken {
+		return
+	}
+	last := r.last.Load()
+	for _, x := range d.rise[:d.higher] {
+		raise(&d.c.rangeAt(x).leftMax, last)
+	}
+	top := end
+	for mine := priority(i); top > 0 && priority(d.path[top-1]) < mine; top-- {
+	}
+	link := d.linkBelow(top, i, r)
+	if link == nil {
+		return
+	}
+	link.Store(i)
+	lower, upper := &r.left, &r.right
+	for _, below := range d.path[top:end] {
+		x := d.node(below)
+		switch {
+		case x == nil:
+			return
+		case isBelow(i, r, below, x):
+			change(upper, below)
+			upper = &x.left
+		default:
+			change(lower, below)
+			lower = &x.right
+		}
+	}
+	change(lower, 0)
+	change(upper, 0)
+	change64(&r.leftMax, d.most(r.left.Load()))
+	for ; end > top; end-- {
+		if x := d.node(d.path[end-1]); x != nil && isBelow(i, r, d.path[end-1], x) {
+			change64(&x.leftMax, d.most(x.left.Load()))
+		}
+	}
+}
+
+// most is the largest last in a subtree.
+func (d *rangeDesk) most(i uint32) (m uint64) {
+	for steps := rangeDepth; i != 0; steps-- {
+		r := d.node(i)
+		if r == nil || steps == 0 {
+			d.broken = true
+			return m
+		}
+		m = max(m, r.leftMax.Load(), r.last.Load())
+		i = r.right.Load()
+	}
+	return m
+}
+
+// unlink takes a record out of the tree, which has the owner word already that
+// it is to have outside. It says whether the tree was made anew instead.
+func (d *rangeDesk) unlink(i uint32, r *rangeRecord) (rebuilt bool) {
+	d.remove(i, r)
+	if rebuilt = d.broken; rebuilt {
+		d.rebuild()
+	}
+	crash.At("range.unlinked")
+	return rebuilt
+}
+
+// remove merges what is below a record into its place.
+func (d *rangeDesk) remove(i uint32, r *rangeRecord) {
+	d.wayTo(i, r)
+	link := d.linkBelow(d.depth, i, r)
+	d.depth = noWay
+	if link == nil || link.Load() != i {
+		d.broken = true
+	}
+	if d.broken {
+		return
+	}
+	left, right := r.left.Load(), r.right.Load()
+	for steps := 2 * rangeDepth; left != 0 && right != 0; steps-- {
+		upper := right
+		if priority(left) > priority(right) {
+			upper = left
+		}
+		x := d.node(upper)
+		if x == nil || steps == 0 {
+			d.broken = true
+			return
+		}
+		link.Store(upper)
+		if upper == left {
+			link = &x.right
+			left = link.Load()
+		} else {
+			raise(&x.leftMax, d.most(left))
+			link = &x.left
+			right = link.Load()
+		}
+	}
+	change(link, left|right)
+	// Those whose largest it may have been, from below.
+	for n := d.higher - 1; n >= 0; n-- {
+		if x := d.node(d.rise[n]); x != nil {
+			change64(&x.leftMax, d.most(x.left.Load()))
+		}
+	}
+}
+
+// change stores what is not there yet: a store costs more than a load.
+func change(at *atomic.Uint32, v uint32) {
+	if at.Load() != v {
+		at.Store(v)
+	}
+}
+
+func change64(at *atomic.Uint64, v uint64) {
+	if at.Load() != v {
+		at.Store(v)
+	}
+}
+
+// rebuild makes the tree anew from the records, and how many wait. What is gone
+// is freed. Cut short, it is done again: the latch is abandoned then.
+func (d *rangeDesk) rebuild() {
+	c, s := d.c, d.b.slot
+	c.noticeGrowth()
+	d.broken, d.depth = false, noWay
+	s.records.Store(0)
+	crash.At("range.emptied")
+	waiting := uint64(0)
+	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
+		r := c.rangeAt(i)
+		if r == nil {
+			break
+		}
+		// The owner word first: a record that another slot's holder has just
+		// begun to use says that slot before it says a kind of a tree.
+		owner := r.owner.Load()
+		kind := kindOfRecord(owner)
+		if !kind.inTree() || r.slot.Load() != d.b.index {
+			continue
+		}
+		if kind == rangeGone || r.first.Load() > r.last.Load() || r.last.Load() > maxOffset {
+			r.owner.CompareAndSwap(owner, 0)
+			crash.At("range.freed")
+			continue
+		}
+		if kind.isRangeWait() {
+			waiting++
+		} else if r.place.Load() >= placeWaiting {
+			r.place.Store(placeGranted)
+		}
+		d.insert(i, r)
+		crash.At("range.rebuilt")
+	}
+	s.state.Store(waiting)
+}
