@@ -13,6 +13,7 @@ import (
 type handle struct {
 	cell  *cell
 	arena *Arena
+	own   *Patience // nil: the arena's
 }
 
 func (h *handle) binding() *binding { return h.cell.binding() }
@@ -38,14 +39,11 @@ func (b *binding) key() lotKey { return lotKey{b.index, b.generation} }
 // unbound is the binding of a handle that was never used: it always misses.
 var unbound = &binding{word: new(uint64), free: 1, self: 1}
 
-// lockContextSlow waits as the context and the arena's options say.
+// lockContextSlow waits as the context and the handle's patience say.
 func (h *handle) lockContextSlow(ctx context.Context) error {
-	if d := h.arena.options.Timeout; d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	}
-	return h.acquire(request{ctx: ctx, arena: h.arena})
+	r, done := h.patiently(ctx)
+	defer done()
+	return h.acquire(r)
 }
 
 // tryPatience bounds what a try spends on making a slot for a new name: the

@@ -45,8 +45,8 @@ func (m *Mutex) TryLock() bool {
 	return atomic.CompareAndSwapUint64(b.word, b.free, b.self) || m.tryLockSlow()
 }
 
-// LockContext takes the lock, waiting until the context ends or the arena's
-// Options.Timeout is over. If the lock is free it may succeed with a context
+// LockContext takes the lock, waiting until the context ends or the time is
+// over that the handle's Patience gives. If the lock is free it may succeed with a context
 // that has ended. Errors: a *TimeoutError, which is ErrTimeout and
 // context.DeadlineExceeded; context.Canceled, or the context's cause, wrapped;
 // ErrName, ErrKind, ErrTableFull, ErrClosed, ErrReplaced. With any of them the
@@ -113,7 +113,9 @@ func (a *Arena) Mutex(name string) *Mutex {
 //
 //go:noinline
 func (m *Mutex) lockSlow() {
-	if err := m.acquire(request{ctx: context.Background(), unfailing: true, arena: m.arena}); err != nil {
+	r, done := m.unfailing()
+	defer done()
+	if err := m.acquire(r); err != nil {
 		panic(err)
 	}
 }
