@@ -88,6 +88,11 @@ func (h *handle) bind(ctx context.Context, old *binding) error {
 		if err != nil {
 			return err
 		}
+		if again, err := c.awaitRobbed(ctx, p); err != nil {
+			return err
+		} else if again {
+			continue
+		}
 		if c.tenants.install(h.cell, old, c.bindingOf(p)) {
 			return nil
 		}
@@ -115,10 +120,13 @@ func (h *handle) release(extra robust.Word) error {
 		return nil // closing gives everything back
 	}
 	defer c.gate.leave()
-	if b := h.binding(); b == unbound || c.stale(b) || !c.release(b, extra) {
-		return fmt.Errorf("arena: unlock of %q: %w by this process", h.cell.name, ErrNotHeld)
+	if b := h.present(); b != unbound && !c.stale(b) && c.release(b, extra) {
+		return nil
 	}
-	return nil
+	if err := h.noticeRobbery(); err != nil {
+		return err
+	}
+	return fmt.Errorf("arena: unlock of %q: %w by this process", h.cell.name, ErrNotHeld)
 }
 
 // held calls f with the binding of a lock that this process holds, and
@@ -129,7 +137,7 @@ func (h *handle) held(what string, f func(c *core, b *binding) bool) error {
 		return fmt.Errorf("arena: %s of %q: %w", what, h.cell.name, ErrClosed)
 	}
 	defer c.gate.leave()
-	b := h.binding()
+	b := h.present()
 	if c.stale(b) || !robust.Word(b.slot.word.Load()).SameHolding(c.self) || !f(c, b) {
 		return fmt.Errorf("arena: %s of %q: %w by this process", what, h.cell.name, ErrNotHeld)
 	}

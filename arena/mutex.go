@@ -2,6 +2,7 @@ package arena
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"lockd/robust"
@@ -29,7 +30,8 @@ func (m *Mutex) Lock() {
 }
 
 // Unlock releases the lock. It panics if this process does not hold it;
-// [Mutex.Release] returns an error instead. After the arena was closed, which
+// [Mutex.Release] returns an error instead. If an operator took the lock away
+// meanwhile the log says so. After the arena was closed, which
 // gave the lock back, it does nothing.
 func (m *Mutex) Unlock() {
 	if b := (*binding)(atomic.LoadPointer(&m.cell.bound)); !atomic.CompareAndSwapUint64(b.word, b.self, b.free) {
@@ -58,7 +60,8 @@ func (m *Mutex) LockContext(ctx context.Context) error {
 	return m.lockContextSlow(ctx)
 }
 
-// Release is Unlock that returns ErrNotHeld instead of panicking. To release
+// Release is Unlock that returns ErrNotHeld instead of panicking, and ErrRobbed
+// if the lock was taken away: see [Arena.Break]. To release
 // what one does not hold while others use the arena is misuse all the same: it
 // is told from the state at one moment.
 func (m *Mutex) Release() error {
@@ -122,7 +125,7 @@ func (m *Mutex) lockSlow() {
 
 //go:noinline
 func (m *Mutex) unlockSlow() {
-	if err := m.release(0); err != nil {
+	if err := m.release(0); err != nil && !errors.Is(err, ErrRobbed) {
 		panic(err)
 	}
 }
