@@ -178,28 +178,32 @@ func together(n int, f func() uint64) reply {
 	return r
 }
 
-// The two loops are the same but for the type, whose methods are inlined.
+// The two loops are the same but for the type, whose methods are inlined. All
+// loops that the page ends do something once: a turn may be over before a
+// process had the processor.
 
 func contendArena(m *arena.Mutex, p *page, inside, outside uint64) (done uint64) {
-	for p.stop.Load() == 0 {
+	for {
 		m.Lock()
 		p.counter++
 		work(inside)
 		m.Unlock()
 		work(outside)
-		done++
+		if done++; p.stop.Load() != 0 {
+			return done
+		}
 	}
-	return done
 }
 
 func contendSync(m *sync.Mutex, p *page, inside, outside uint64) (done uint64) {
-	for p.stop.Load() == 0 {
+	for {
 		m.Lock()
 		p.counter++
 		work(inside)
 		m.Unlock()
 		work(outside)
-		done++
+		if done++; p.stop.Load() != 0 {
+			return done
+		}
 	}
-	return done
 }

@@ -94,11 +94,13 @@ func init() {
 		if w.lock == "sync.RWMutex" {
 			var m sync.RWMutex
 			return together(int(args[0]), func() (done uint64) {
-				for ; w.page.stop.Load() == 0; done++ {
+				for {
 					m.RLock()
 					m.RUnlock()
+					if done++; w.page.stop.Load() != 0 {
+						return done
+					}
 				}
-				return done
 			}), nil
 		}
 		a, err := w.arena()
@@ -107,11 +109,13 @@ func init() {
 		}
 		m := a.RWMutex("readers")
 		return together(int(args[0]), func() (done uint64) {
-			for ; w.page.stop.Load() == 0; done++ {
+			for {
 				m.RLock()
 				m.RUnlock()
+				if done++; w.page.stop.Load() != 0 {
+					return done
+				}
 			}
-			return done
 		}), nil
 	}
 }

@@ -63,7 +63,7 @@ func init() {
 		began, steps := now(), uint64(0)
 		i := 0
 		ring[0].Lock()
-		for w.page.stop.Load() == 0 {
+		for steps == 0 || w.page.stop.Load() == 0 {
 			next := (i + 1) % len(ring)
 			ring[next].Lock()
 			ring[i].Unlock()

@@ -104,7 +104,7 @@ func (m *measured) figures(u unit) figures {
 	switch u {
 	case perSecond:
 		f.ops = f.ns
-		f.ns = 1e9 / f.ops
+		f.ns = finite(1e9 / f.ops)
 		f.share = smallestShare(counts)
 	case latency:
 		f.tail.P50, f.tail.P90 = f.waits.quantile(0.5), f.waits.quantile(0.9)

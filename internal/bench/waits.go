@@ -64,7 +64,7 @@ func init() {
 }
 
 func waitAndWork(m sync.Locker, p *page, inside, outside uint64, h *histogram) (done uint64) {
-	for p.stop.Load() == 0 {
+	for {
 		asked := now()
 		m.Lock()
 		h.add(now() - asked)
@@ -72,7 +72,8 @@ func waitAndWork(m sync.Locker, p *page, inside, outside uint64, h *histogram) (
 		work(inside)
 		m.Unlock()
 		work(outside)
-		done++
+		if done++; p.stop.Load() != 0 {
+			return done
+		}
 	}
-	return done
 }

@@ -99,7 +99,7 @@ static void waits(const struct lock *l, uint64_t inside, uint64_t outside)
 {
 	struct histogram h = {0};
 	uint64_t began = now(), done = 0;
-	while (!page->stop) {
+	do {
 		uint64_t asked = now();
 		l->lock();
 		histogram_add(&h, now() - asked);
@@ -108,7 +108,7 @@ static void waits(const struct lock *l, uint64_t inside, uint64_t outside)
 		l->unlock();
 		work(outside);
 		done++;
-	}
+	} while (!page->stop);
 	printf("{\"ops\":%" PRIu64 ",\"elapsed\":%" PRIu64 ",", done, now() - began);
 	histogram_print(&h);
 	printf("}\n");
@@ -147,13 +147,13 @@ static void race(int tracks)
 	uint64_t began = now(), steps = 0;
 	int i = 0;
 	lock_track(0);
-	while (!page->stop) {
+	do {
 		int next = (i + 1) % tracks;
 		lock_track(next);
 		unlock_track(i);
 		i = next;
 		steps++;
-	}
+	} while (!page->stop);
 	unlock_track(i);
 	printf("{\"ops\":%" PRIu64 ",\"elapsed\":%" PRIu64 "}\n", steps, now() - began);
 }
@@ -266,8 +266,10 @@ static void answer(const struct lock *l, const char *line)
 		printf("{\"say\":\"ready\"}\n");
 	} else if (strcmp(line, "read\n") == 0) {
 		uint64_t began = now(), done = 0;
-		for (; !atomic_load_explicit(&page->stop, memory_order_relaxed); done += 16)
+		do {
 			l->pairs(16);
+			done += 16;
+		} while (!atomic_load_explicit(&page->stop, memory_order_relaxed));
 		printf("{\"ops\":%" PRIu64 ",\"elapsed\":%" PRIu64 "}\n", done, now() - began);
 	} else if (strcmp(line, "lock\n") == 0) {
 		l->lock();

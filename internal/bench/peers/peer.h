@@ -63,14 +63,14 @@ void fail(const char *what);
 	static uint64_t id##_contend(uint64_t inside, uint64_t outside)              \
 	{                                                                            \
 		uint64_t done = 0;                                                   \
-		while (!atomic_load_explicit(&page->stop, memory_order_relaxed)) {   \
+		do {                                                                 \
 			LOCK;                                                        \
 			page->counter++;                                             \
 			work(inside);                                                \
 			UNLOCK;                                                      \
 			work(outside);                                               \
 			done++;                                                      \
-		}                                                                    \
+		} while (!atomic_load_explicit(&page->stop, memory_order_relaxed));  \
 		return done;                                                         \
 	}                                                                            \
 	const struct lock id = {text, INIT, id##_lock, id##_unlock, id##_pairs, id##_contend};
