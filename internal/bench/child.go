@@ -46,7 +46,7 @@ type child struct {
 const roleVariable = "LOCKD_BENCH_ROLE"
 
 // patience bounds the wait for any single answer, beside what was asked for.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 var errSilent = errors.New("did not answer in time")
 
@@ -101,7 +101,7 @@ func (s *stage) child(name string, cmd *exec.Cmd) (*child, error) {
 
 // worker starts this program in a role.
 func (s *stage) worker(role string, args ...string) (*child, error) {
-	cmd := exec.Command(s.env.self, args...)
+	cmd := exec.Command(s.self, args...)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	return s.child(role, cmd)
 }

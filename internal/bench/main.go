@@ -46,6 +46,7 @@ type settings struct {
 	list   bool
 	write  string
 	load   int
+	other  string
 }
 
 func parse(args []string, stderr io.Writer) (*settings, error) {
@@ -60,6 +61,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.BoolVar(&s.list, "list", false, "list the cases and what they are about")
 	flags.StringVar(&s.write, "write", "", "renew BENCHMARKS.md and its plots in this `folder`")
 	flags.IntVar(&s.load, "load", 0, "keep the machine busy with this `number` of other processes")
+	flags.StringVar(&s.other, "against", "", "beside the peers, ours as another build of this `program` does it")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -137,6 +139,11 @@ type result struct {
 
 func (s *settings) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	cases := casesFor(s.plan, s.wanted)
+	if s.other != "" {
+		for i := range cases {
+			cases[i].contenders = append(cases[i].contenders, anotherBuild(cases[i].contenders[0], s.other))
+		}
+	}
 	if s.list {
 		for _, c := range cases {
 			fmt.Fprintf(stdout, "%-24s %s\n", c.name, c.about)
@@ -193,6 +200,15 @@ func (s *settings) run(ctx context.Context, stdout, stderr io.Writer) (err error
 		return s.renew(where, rows, results)
 	}
 	return failed
+}
+
+// anotherBuild is ours with the workers of another build, say of an older
+// state of the source.
+func anotherBuild(ours contender, program string) contender {
+	return contender{"other build", func(s *stage) (func() (sample, error), error) {
+		s.self = program
+		return ours.start(s)
+	}}
 }
 
 // load starts processes that only turn in circles.

@@ -99,6 +99,7 @@ func (e *env) inspect() (string, error) {
 // which end with it.
 type stage struct {
 	env      *env
+	self     string // the program that its workers are
 	dir      string
 	children []*child
 	atEnd    []func()
@@ -108,7 +109,7 @@ type stage struct {
 
 func (e *env) stage() (*stage, error) {
 	e.stages++
-	s := &stage{env: e, dir: filepath.Join(e.dir, fmt.Sprint(e.stages))}
+	s := &stage{env: e, self: e.self, dir: filepath.Join(e.dir, fmt.Sprint(e.stages))}
 	return s, os.Mkdir(s.dir, 0o700)
 }
 
