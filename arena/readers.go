@@ -39,7 +39,6 @@ const (
 	openCell  = counts(words.OpenCell)
 	oneReader = counts(words.OneReader)
 	oneWaits  = counts(words.OneWaits)
-	epochMask = counts(words.EpochMask)
 )
 
 func (n counts) isOpen() bool              { return words.Counts(n).IsOpen() }
