@@ -28,6 +28,10 @@ type Model struct {
 	// Goal is where everybody alive has got what he wanted.
 	Goal func(s *State) bool
 
+	// latched are words that only a latch's holder touches, in a model where
+	// nobody dies: an access to them is part of the step that comes after it.
+	latched map[Addr]bool
+
 	Words map[Addr]string // names for traces
 	Owner map[Addr]bool   // that are owner words
 }

@@ -64,7 +64,7 @@ func (p *P) truncate(n int) {
 }
 
 // begin answers an access from the log, or says that it is to be done.
-func (p *P) begin() (v uint64, logged bool) {
+func (p *P) begin(at Addr) (v uint64, logged bool) {
 	if p.pos < int(p.a.n) {
 		v = p.a.log[p.pos]
 		p.pos++
@@ -73,7 +73,7 @@ func (p *P) begin() (v uint64, logged bool) {
 	if p.fresh {
 		panic(stop{})
 	}
-	p.fresh = true
+	p.fresh = !p.m.latched[at]
 	return 0, false
 }
 
@@ -117,7 +117,7 @@ func (p *P) show(at Addr, v uint64) string {
 
 // Load is an atomic load.
 func (p *P) Load(at Addr) uint64 {
-	v, logged := p.begin()
+	v, logged := p.begin(at)
 	if !logged {
 		v = p.s.Mem[at]
 		p.say("%s is %s", p.name(at), p.show(at, v))
@@ -131,7 +131,7 @@ func (p *P) Word(at Addr) robust.Word { return robust.Word(p.Load(at)) }
 
 // Store is an atomic store.
 func (p *P) Store(at Addr, v uint64) {
-	if _, logged := p.begin(); !logged {
+	if _, logged := p.begin(at); !logged {
 		p.say("%s = %s", p.name(at), p.show(at, v))
 		p.s.Mem[at] = v
 		p.push(0, 0)
@@ -140,7 +140,7 @@ func (p *P) Store(at Addr, v uint64) {
 
 // CAS is a compare-and-swap.
 func (p *P) CAS(at Addr, old, new uint64) bool {
-	v, logged := p.begin()
+	v, logged := p.begin(at)
 	if !logged {
 		if p.s.Mem[at] == old {
 			v = 1
@@ -156,7 +156,7 @@ func (p *P) CAS(at Addr, old, new uint64) bool {
 
 // Add is an atomic addition; it returns the sum.
 func (p *P) Add(at Addr, d uint64) uint64 {
-	v, logged := p.begin()
+	v, logged := p.begin(at)
 	if !logged {
 		p.s.Mem[at] += d
 		v = p.s.Mem[at]
@@ -168,7 +168,7 @@ func (p *P) Add(at Addr, d uint64) uint64 {
 
 // Swap is an atomic exchange; it returns what was there.
 func (p *P) Swap(at Addr, to uint64) uint64 {
-	v, logged := p.begin()
+	v, logged := p.begin(at)
 	if !logged {
 		v, p.s.Mem[at] = p.s.Mem[at], to
 		p.say("%s = %s, was %s", p.name(at), p.show(at, to), p.show(at, v))
@@ -180,7 +180,7 @@ func (p *P) Swap(at Addr, to uint64) uint64 {
 // Do is one step that does whatever f does, and returns what it returns: what
 // is private to a process and guarded by its mutexes, or the kernel.
 func (p *P) Do(what string, f func(s *State) uint64) uint64 {
-	v, logged := p.begin()
+	v, logged := p.begin(0)
 	if !logged {
 		v = f(p.s)
 		p.say("%s: %d", what, v)
@@ -191,7 +191,7 @@ func (p *P) Do(what string, f func(s *State) uint64) uint64 {
 
 // Await is Do that blocks until ready.
 func (p *P) Await(what string, ready func(s *State) bool, f func(s *State) uint64) uint64 {
-	v, logged := p.begin()
+	v, logged := p.begin(0)
 	if !logged {
 		if !ready(p.s) {
 			panic(disabled{})
@@ -244,7 +244,7 @@ func (p *P) another() bool {
 // Wake wakes one who sleeps at the futex on the word, any one, and says
 // whether there was one.
 func (p *P) Wake(at Addr) bool {
-	v, logged := p.begin()
+	v, logged := p.begin(at)
 	if !logged {
 		sleepers := make([]int, 0, maxActors)
 		for i := range p.m.Actors {
@@ -267,7 +267,7 @@ func (p *P) Wake(at Addr) bool {
 
 // WakeAll wakes all who sleep at the futex on the word.
 func (p *P) WakeAll(at Addr) {
-	if _, logged := p.begin(); !logged {
+	if _, logged := p.begin(at); !logged {
 		p.s.WakeAll(at)
 		p.say("wakes all at %s", p.name(at))
 		p.push(0, 0)
@@ -296,7 +296,7 @@ func (s *State) wake(actor int) {
 // Sleep sleeps at the futex while the low half of the word has this value and
 // the other word, if there is one, is 0.
 func (p *P) Sleep(at Addr, value uint32, other Addr) {
-	if _, logged := p.begin(); logged {
+	if _, logged := p.begin(0); logged {
 		return
 	}
 	switch {
@@ -315,25 +315,43 @@ func (p *P) Sleep(at Addr, value uint32, other Addr) {
 
 // Call runs a function, and forgets what it read once it has returned.
 func (p *P) Call(f func() uint64) uint64 {
-	v, _ := p.Call2(func() (uint64, uint64) { return f(), 0 })
+	start, depth, v, over := p.enter()
+	if over {
+		return v
+	}
+	v = f()
+	p.leave(start, depth, v)
 	return v
 }
 
 // Call2 is Call for two results.
 func (p *P) Call2(f func() (uint64, uint64)) (uint64, uint64) {
-	p.depth++
-	if p.pos < int(p.a.n) && p.a.kinds[p.pos] == p.depth {
-		p.depth--
-		p.pos += 2
-		return p.a.log[p.pos-2], p.a.log[p.pos-1]
+	start, depth, v, over := p.enter()
+	if over {
+		p.pos++
+		return v, p.a.log[p.pos-1]
 	}
-	start, depth := p.pos, p.depth
 	v, w := f()
+	p.leave(start, depth, v)
+	p.push(w, depth)
+	return v, w
+}
+
+// enter begins a call, or says that it is over and what it returned.
+func (p *P) enter() (start int, depth uint8, v uint64, over bool) {
+	depth = p.depth + 1
+	if p.pos < int(p.a.n) && p.a.kinds[p.pos] == depth {
+		p.pos++
+		return 0, 0, p.a.log[p.pos-1], true
+	}
+	p.depth = depth
+	return p.pos, depth, 0, false
+}
+
+func (p *P) leave(start int, depth uint8, v uint64) {
 	p.depth = depth - 1
 	p.truncate(start)
 	p.push(v, depth)
-	p.push(w, depth)
-	return v, w
 }
 
 // Mark is the place of a loop's beginning.

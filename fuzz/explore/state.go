@@ -9,8 +9,8 @@ import (
 // costs a bit or two.
 const (
 	memorySize = 40
-	maxActors  = 10
-	logSize    = 28
+	maxActors  = 8
+	logSize    = 32
 )
 
 // Addr is a word of memory: shared, private to a process, or a ghost, which
