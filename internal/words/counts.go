@@ -1,0 +1,49 @@
+package words
+
+// Counts is the word of a cell: how many goroutines of one member read an
+// rwmutex, and how many wait to.
+//
+//	63    62 61        38 37          14 13     0
+//	| 1  0 | reads held | waiting       | epoch |   open
+//
+// Only an open cell admits: a fresh page (the arena was closed), a cell that
+// is nobody's or out of its chain, and one whose readers were subtracted once
+// too often differ in the upper two bits. The epoch grows when a cell gets
+// another owner, so that nobody subtracts the dead from their successor.
+type Counts uint64
+
+// What Counts are made of.
+const (
+	OpenCell  Counts = 2 << 62
+	OneReader Counts = 1 << 38
+	OneWaits  Counts = 1 << 14
+	EpochMask Counts = OneWaits - 1
+
+	peopleMask = 1<<24 - 1
+)
+
+// IsOpen tells whether the cell admits readers.
+func (n Counts) IsOpen() bool { return n>>62 == OpenCell>>62 }
+
+// Held is how many read.
+func (n Counts) Held() uint32 { return uint32(n>>38) & peopleMask }
+
+// Waiting is how many wait.
+func (n Counts) Waiting() uint32 { return uint32(n>>14) & peopleMask }
+
+// Epoch is n closed and empty.
+func (n Counts) Epoch() Counts { return n & EpochMask }
+
+// Opened is n for its next owner.
+func (n Counts) Opened() Counts { return OpenCell | (n+1)&EpochMask }
+
+// Granted is n with all who wait let in.
+func (n Counts) Granted() Counts {
+	k := Counts(n.Waiting())
+	return n + k*OneReader - k*OneWaits
+}
+
+// Regretted is n with k of those who were let in waiting again.
+func (n Counts) Regretted(k uint32) Counts {
+	return n - Counts(k)*OneReader + Counts(k)*OneWaits
+}
