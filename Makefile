@@ -5,7 +5,7 @@ GOFLAGS ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: help build demo test race user variants bench vet cross lint vuln clean
+.PHONY: help build demo test race user crash torture fuzz variants bench vet cross lint vuln clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 12
@@ -25,6 +25,11 @@ race: ## the tests under the race detector (needs a C compiler)
 
 user: ## the tests as an ordinary user (run as root)
 	./.ci/as-user
+
+DURATION ?= 1m
+torture: ## many processes on all kinds of locks, killed at random, for DURATION=1m
+	$(GO) build -o bin/torture ./fuzz/torture
+	bin/torture -duration $(DURATION) $(TORTURE)
 
 bench: ## the benchmarks of package sync, on an arena's mutex and on sync.Mutex in one run
 	$(GO) test ./arena -run '^$$' -bench . -count 5

@@ -11,6 +11,9 @@ var (
 	variantKeepWake       = variant("keep-wake")
 	variantTrustBinding   = variant("trust-binding")
 	variantTryNeverJudges = variant("try-never-judges")
+	variantJudgeRashly    = variant("judge-rashly")
+	variantTakeAnyWord    = variant("take-any-word")
+	variantPassGate       = variant("pass-gate")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }
