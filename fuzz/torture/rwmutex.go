@@ -76,7 +76,7 @@ func (a actor) reading() {
 	a.must(w == 0, "reader", r, u, w)
 	if first, second := a.stage.first, a.stage.second; first != second {
 		if _, told := a.m.Abandoned(); !told {
-			a.violated("%s in %s: reader %v found %d and %d, and was not told", a.name, a.opening.name, a.turn.me, first, second)
+			a.violated("%s in %s: reader %v found %d and %d, and was not told (passing: %v)", a.name, a.opening.name, a.turn.me, first, second, a.passing)
 		}
 	}
 }
