@@ -17,14 +17,16 @@ const moment = time.Millisecond
 
 // bounds of one use: it is a hang, or takes too much, beyond these.
 const (
-	longUse   = 30 * time.Second
-	muchSpace = 64 << 20
+	longUse       = 30 * time.Second
+	longOperation = 1 * time.Second
+	muchSpace     = 64 << 20
 )
 
 // opened are the errors that Open may return for a file, whatever is in it.
 var opened = []error{
 	arena.ErrNotArena, arena.ErrVersion, arena.ErrLayout, arena.ErrTruncated, arena.ErrDamaged,
 	arena.ErrMembersFull, arena.ErrBusy, arena.ErrNoSpace, arena.ErrReplaced,
+	arena.ErrNotExist, // as good as: it says that it is of another boot
 }
 
 // used are the errors that operations may return for what is in a file.
@@ -67,14 +69,19 @@ type user struct {
 	t     testing.TB
 	a     *arena.Arena
 	step  func()
+	last  time.Time
 	whole bool // and so everything is to be had, if it takes a while
 }
 
 // does looks at what an operation returned, and says whether it was done.
 func (u *user) does(what string, err error) bool {
+	if took := time.Since(u.last); took > longOperation && !u.whole {
+		u.t.Errorf("%s, which was to take a moment, took %v: %v", what, took, err)
+	}
 	if u.step != nil {
 		u.step()
 	}
+	u.last = time.Now()
 	if !isOneOf(err, used) {
 		u.t.Errorf("%s: an error of no known kind: %v", what, err)
 	}
@@ -94,7 +101,7 @@ func (u *user) use(path string) {
 		}
 		return
 	}
-	u.a = a
+	u.a, u.last = a, time.Now()
 	defer func() { u.does("close", a.Close()) }()
 	for _, name := range []string{"m", "held", "abandoned", strings.Repeat("long", 60), "name 7", "new", strings.Repeat("n", 200)} {
 		u.mutex(name)
