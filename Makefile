@@ -26,6 +26,13 @@ race: ## the tests under the race detector (needs a C compiler)
 user: ## the tests as an ordinary user (run as root)
 	./.ci/as-user
 
+FUZZTIME ?= 30s
+fuzz: ## each fuzz target in turn, for FUZZTIME=30s
+	@for target in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do \
+		echo "$$target"; \
+		$(GO) test ./fuzz -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) || exit 1; \
+	done
+
 DURATION ?= 1m
 torture: ## many processes on all kinds of locks, killed at random, for DURATION=1m
 	$(GO) build -o bin/torture ./fuzz/torture

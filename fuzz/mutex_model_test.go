@@ -92,8 +92,9 @@ func (m *mutexModel) actions() map[string]func(*rapid.T) {
 			if m.held {
 				return
 			}
+			mu := m.mutex(t)
 			is(t, "panic", panics(func() {
-				m.mutex(t).Do(context.Background(), func(context.Context) error { panic(errOfDo) })
+				mu.Do(context.Background(), func(context.Context) error { panic(errOfDo) })
 			}), errOfDo)
 			m.end(arena.Panicked)
 		},

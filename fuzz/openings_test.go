@@ -41,13 +41,13 @@ func (o *openings) reopen(t *rapid.T, i int) {
 
 // any is one of those that are open.
 func (o *openings) any(t *rapid.T) *arena.Arena {
-	var open []*arena.Arena
-	for _, a := range o.all {
+	var open []int
+	for i, a := range o.all {
 		if a != nil {
-			open = append(open, a)
+			open = append(open, i)
 		}
 	}
-	return rapid.SampledFrom(open).Draw(t, "opening")
+	return o.all[rapid.SampledFrom(open).Draw(t, "opening")]
 }
 
 // toggle opens or closes one of them. If it was the last, lost is called with
@@ -137,7 +137,10 @@ func notHeldUnless(held bool) error {
 func panics(f func()) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = r.(error)
+			var ok bool
+			if err, ok = r.(error); !ok {
+				panic(r)
+			}
 		}
 	}()
 	f()

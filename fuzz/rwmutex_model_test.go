@@ -129,8 +129,9 @@ func (m *rwmutexModel) actions() map[string]func(*rapid.T) {
 			if !m.free() {
 				return
 			}
+			rw := m.rw(t)
 			is(t, "panic", panics(func() {
-				m.rw(t).Do(context.Background(), func(context.Context) error { panic(errOfDo) })
+				rw.Do(context.Background(), func(context.Context) error { panic(errOfDo) })
 			}), errOfDo)
 			m.abandoned, m.cause = true, arena.Panicked
 		},
