@@ -12,6 +12,9 @@ var (
 	variantRobbedRebinds  = variant("robbed-rebinds")
 	variantTrustBinding   = variant("trust-binding")
 	variantTryNeverJudges = variant("try-never-judges")
+	variantJudgeRashly    = variant("judge-rashly")
+	variantTakeAnyWord    = variant("take-any-word")
+	variantPassGate       = variant("pass-gate")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }
