@@ -23,8 +23,14 @@ func (s seconds) MarshalJSON() ([]byte, error) {
 }
 
 func (m moment) MarshalJSON() ([]byte, error) {
+	if time.Time(m).IsZero() {
+		return []byte("null"), nil
+	}
 	return []byte(time.Time(m).UTC().Format(`"` + time.RFC3339Nano + `"`)), nil
 }
+
+// UnmarshalJSON leaves null the zero time.
+func (m *moment) UnmarshalJSON(b []byte) error { return (*time.Time)(m).UnmarshalJSON(b) }
 
 const none = "-"
 
@@ -40,10 +46,10 @@ func cell(v any) string {
 			return "yes"
 		}
 		return "no"
-	case octets:
+	case fmt.Stringer:
 		return v.String()
-	case seconds:
-		return v.String()
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
 	case moment:
 		return time.Time(v).Local().Format("2006-01-02 15:04:05")
 	}
@@ -113,3 +119,6 @@ func printable(text string) string {
 	q := strconv.Quote(text)
 	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
+
+// quotedAlways is for what may not be mistaken for words around it.
+func quotedAlways(text string) string { return strconv.Quote(text) }

@@ -313,7 +313,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func waiters(path, lock string) int {
+func waitersOf(path, lock string) int {
 	s, err := arena.ReadSnapshot(path)
 	if err != nil {
 		return -1
