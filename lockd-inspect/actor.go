@@ -30,13 +30,18 @@ func actorName(pid uint32, started uint64) string { return fmt.Sprintf("%d.%d", 
 
 // findActors says of each living member which other one it acts for, as far
 // as this user may know: by the environment, which binds, or else as a
-// descendant of a run's.
-func (r *report) findActors(started map[uint32]uint64) {
+// descendant of a run's. A run that has ended is still acted for: what it
+// holds lasts as long as those that have its environment.
+func (r *report) findActors(started map[*member]uint64) {
 	byName := make(map[string]*member)
 	byPID := make(map[int]*member)
+	ended := false
 	for _, m := range r.Members {
-		if s, alive := started[m.PID]; alive && m.ByteOnly {
-			byName[actorName(m.PID, s)] = m
+		if !m.ByteOnly || m.Foreign || m.dead() {
+			continue
+		}
+		byName[actorName(m.PID, started[m])] = m
+		if ended = ended || m.Ended; !m.Ended {
 			byPID[int(m.PID)] = m
 		}
 	}
@@ -44,7 +49,7 @@ func (r *report) findActors(started map[uint32]uint64) {
 		return
 	}
 	for _, m := range r.Members {
-		if _, alive := started[m.PID]; !alive {
+		if m.Foreign || m.dead() || m.Ended {
 			continue
 		}
 		if outer := outerByEnvironment(int(m.PID), byName); outer != nil && outer != m {
@@ -53,23 +58,51 @@ func (r *report) findActors(started map[uint32]uint64) {
 			m.ActsFor = &outer.Index
 		}
 	}
+	if ended {
+		findHeirs(byName)
+	}
 }
 
 func outerByEnvironment(pid int, byName map[string]*member) *member {
+	for _, name := range slices.Backward(actorsIn(pid)) {
+		if m := byName[name]; m != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// actorsIn returns what a process has in its environment, the outermost first.
+func actorsIn(pid int) []string {
 	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
 		return nil
 	}
 	for variable := range bytes.SplitSeq(raw, []byte{0}) {
 		if value, ok := strings.CutPrefix(string(variable), actorVariable+"="); ok {
-			for _, name := range slices.Backward(strings.Fields(value)) {
-				if m := byName[name]; m != nil {
-					return m
-				}
-			}
+			return strings.Fields(value)
 		}
 	}
 	return nil
+}
+
+// findHeirs looks for those that keep what an ended run held.
+func findHeirs(byName map[string]*member) {
+	processes, err := os.ReadDir("/proc")
+	if err != nil {
+		return
+	}
+	for _, p := range processes {
+		pid, err := strconv.Atoi(p.Name())
+		if err != nil {
+			continue
+		}
+		for _, name := range actorsIn(pid) {
+			if m := byName[name]; m != nil && m.Ended {
+				m.Heirs = append(m.Heirs, heir{pid, commandLine(pid)})
+			}
+		}
+	}
 }
 
 // mostAncestors bounds the way up; a process tree that changes has no cycles,

@@ -181,7 +181,7 @@ func (t *tool) cycleFindings(name string, r *report) (found []finding) {
 		cycles = confirmed(cycles, graphOf(again))
 	}
 	for _, c := range cycles {
-		f := finding{r.Arena.Name, c.name(), "cycle", quoted(c[0].lock), "", "end one of them: kill " + fmt.Sprint(c[0].from.members[0].PID)}
+		f := finding{r.Arena.Name, c.name(), "cycle", quoted(c[0].lock), "", "end one of those that wait: kill " + fmt.Sprint(c[0].waiting.PID)}
 		for i, text := range c.explain() {
 			if i > 0 {
 				f.Text += "; "

@@ -19,7 +19,8 @@ import (
 type column[R any] struct {
 	name, says string
 	hidden     bool // only with -o, and in JSON
-	number     bool // aligned to the right
+	number     bool // aligned to the right, and never cut
+	yields     int  // where a terminal is too narrow, those that yield more are cut first
 	value      func(R) any
 	colour     func(R) colour // nil: none
 }
@@ -34,6 +35,11 @@ func number[R any](name, says string, value func(R) any) column[R] {
 
 func (c column[R]) onDemand() column[R] {
 	c.hidden = true
+	return c
+}
+
+func (c column[R]) yielding(rank int) column[R] {
+	c.yields = rank
 	return c
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // cycle is edges of which each begins where the one before ends.
@@ -79,17 +78,16 @@ func (g *graph) shortest(start *actor, use func(*edge) bool) cycle {
 func (c cycle) explain() []string {
 	var lines []string
 	for i, e := range c {
-		before := c[(i+len(c)-1)%len(c)]
-		who := e.from.title()
-		if e.waiting != e.from.members[0] {
-			who += fmt.Sprintf(" and its pid %d", e.waiting.PID)
+		m, before := e.from.members[0], c[(i+len(c)-1)%len(c)]
+		and := " and waits"
+		if e.waiting != m {
+			and = fmt.Sprintf(" while its pid %d waits", e.waiting.PID)
 		}
-		lines = append(lines, fmt.Sprintf("%s: holds %s, waits for %s, held by %s", who, quoted(before.lock), quoted(e.lock), e.to.title()))
+		lines = append(lines, fmt.Sprintf("pid %d holds %s%s for %s, held by pid %d  (%s)",
+			m.PID, quoted(before.lock), and, quoted(e.lock), e.to.members[0].PID, quoted(m.Label)))
 	}
 	return lines
 }
-
-func (c cycle) String() string { return c.name() + ": " + strings.Join(c.explain(), "; ") }
 
 // confirmed are the cycles all of whose waits are in another look as well.
 func confirmed(cycles []cycle, again *graph) (both []cycle) {

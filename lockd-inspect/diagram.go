@@ -11,11 +11,8 @@ import (
 // cycle marked.
 
 func (a *actor) caption() []string {
-	lines := []string{a.title()}
 	m := a.members[0]
-	if m.Command != nil {
-		lines = append(lines, cut(printable(*m.Command), 48))
-	}
+	lines := []string{fmt.Sprintf("pid %d", m.PID), cut(m.described(), 48)}
 	if s := m.state(); s != "alive" {
 		lines = append(lines, s)
 	}

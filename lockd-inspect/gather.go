@@ -159,21 +159,24 @@ func (r *report) party(m robust.Member, pid uint32, label string) party {
 func (r *report) gatherMembers(all []arena.MemberInfo) {
 	self, _ := robust.Self()
 	users := make(map[uint32]string)
-	started := make(map[uint32]uint64)
+	started := make(map[*member]uint64)
 	for _, i := range all {
 		m := &member{
 			Index: i.Index, Generation: i.Generation, PID: i.PID, Namespace: i.PIDNS, Foreign: i.PIDNS != self.PIDNS, Phase: i.Phase.String(),
-			Alive: aliveness(i.Verdict != robust.Unknown, i.Verdict == robust.Alive), ByteOnly: i.ByteOnly, LeftInOrder: i.LeftInOrder,
+			Alive: aliveness(i.Verdict != robust.Unknown, i.Verdict == robust.Alive), ByteOnly: i.ByteOnly, LeftInOrder: i.LeftInOrder, Heirs: []heir{},
 			UID: i.UID, Label: i.Label, Joined: moment(i.Joined),
 		}
 		if _, asked := users[i.UID]; !asked {
 			users[i.UID] = userName(i.UID)
 		}
 		m.User = users[i.UID]
+		started[m] = i.StartTime
 		// A member that is judged by its byte can be alive through those who
 		// inherited it: then its pid may be somebody else's.
-		if robust.JudgePID(i.Identity) == robust.Alive {
-			started[i.PID] = i.StartTime
+		switch verdict := robust.JudgePID(i.Identity); {
+		case verdict == robust.Gone && !m.dead():
+			m.Ended = i.ByteOnly
+		case verdict == robust.Alive:
 			if line := commandLine(int(i.PID)); line != "" {
 				m.Command = &line
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -153,16 +154,24 @@ func (g *graph) settleOrder() {
 // title says who a member is.
 func (m *member) title() string { return fmt.Sprintf("pid %d (%s)", m.PID, quoted(m.Label)) }
 
-func (a *actor) title() string { return a.members[0].title() }
+// described is the label, and the command line unless that says the same, as a
+// run's does.
+func (m *member) described() string {
+	text := quoted(m.Label)
+	if m.Command != nil && !strings.HasSuffix(*m.Command, m.Label) {
+		text += ": " + printable(*m.Command)
+	}
+	return text
+}
 
 // waits says what an edge is, without whom it leads to.
 func (e *edge) waits(taken time.Time) string {
 	text := "waits"
-	if e.waiting != e.from.members[0] {
-		text = fmt.Sprintf("its pid %d waits", e.waiting.PID)
-	}
 	if !e.since.IsZero() {
 		text += " " + seconds(taken.Sub(e.since)).String()
+	}
+	if e.waiting != e.from.members[0] {
+		text += fmt.Sprintf(" in its pid %d", e.waiting.PID)
 	}
 	switch {
 	case e.kind == "semaphore":

@@ -15,7 +15,7 @@ import (
 func (o *observer) show(ctx context.Context, interval time.Duration, count int) int {
 	keys, restore := o.t.keyboard()
 	if o.t.screen.isTerminal() {
-		o.t.stdout.Write([]byte("\x1b[?1049h\x1b[?25l")) // another page, no cursor
+		o.t.stdout.Write([]byte("\x1b[?1049h\x1b[?25l\x1b[?7l")) // another page, no cursor, no wrapping
 	}
 	var failed error
 	for frames := 0; failed == nil; {
@@ -29,7 +29,7 @@ func (o *observer) show(ctx context.Context, interval time.Duration, count int) 
 		}
 	}
 	if o.t.screen.isTerminal() {
-		o.t.stdout.Write([]byte("\x1b[?25h\x1b[?1049l"))
+		o.t.stdout.Write([]byte("\x1b[?7h\x1b[?25h\x1b[?1049l"))
 	}
 	restore()
 	if failed != nil {

@@ -11,34 +11,34 @@ var lockColumns = []column[*lock]{
 	text("name_hex", "the name's bytes, if they are not UTF-8", func(l *lock) any { return orNone(l.NameHex) }).onDemand(),
 	text("kind", "mutex, rwmutex, semaphore or ranges", func(l *lock) any { return l.Kind }),
 	text("state", stateHelp, func(l *lock) any { return l.State }).coloured(func(l *lock) colour { return l.colour() }),
-	number("pid", "of the owner, in its own pid namespace; of a semaphore, of its only holder", ofHolder(func(p *party) any { return p.PID })),
-	text("command", "of the owner, if it is alive and in this pid namespace", ofEntry(func(m *member) any { return orNone(m.Command) })),
-	text("label", "that the owner gave itself", ofEntry(func(m *member) any { return m.Label })),
+	number("pid", "of the owner, or of the only process that reads or has tickets; in its own pid namespace", ofHolder(func(p *party) any { return p.PID })),
+	text("label", "that the owner gave itself", ofEntry(func(m *member) any { return m.Label })).yielding(1),
 	text("user", "who the owner runs as", ofEntry(func(m *member) any { return m.User })).onDemand(),
 	text("owner_alive", "none if that cannot be told", ofHolder(func(p *party) any { return orNone(p.Alive) })).onDemand(),
-	number("readers", "read locks of an rwmutex that are held", func(l *lock) any {
-		if l.Kind != "rwmutex" {
-			return nil
-		}
-		return l.Readers
-	}),
-	text("reading", "by whom: pid×count of each process, in its own pid namespace", func(l *lock) any { return listed(readers(l.Reading)) }).onDemand(),
 	number("waiters", "goroutines and commands that wait for it", func(l *lock) any { return l.Waiters }),
 	number("waiting", "for how long the first of them has been; in JSON in seconds", func(l *lock) any {
 		if d := l.longestWait(); d > 0 {
 			return seconds(d)
 		}
 		return nil
+	}),
+	text("command", "of the owner, if it is alive and in this pid namespace", ofEntry(func(m *member) any { return orNone(m.Command) })).yielding(2),
+	number("readers", "read locks of an rwmutex that are held", func(l *lock) any {
+		if l.Kind != "rwmutex" {
+			return nil
+		}
+		return l.Readers
 	}).onDemand(),
+	text("reading", "by whom: pid×count of each process, in its own pid namespace", func(l *lock) any { return listed(readers(l.Reading)) }).onDemand(),
 	text("queue", "who waits, the longest first or in the order in which they are served: pid, ×count, :tickets", func(l *lock) any {
 		return listed(waiters(l.Waiting))
 	}).onDemand(),
-	number("abandonments", "how often an owner died, panicked or was robbed", func(l *lock) any { return l.Abandonments }),
+	number("abandonments", "how often an owner died, panicked or was robbed", func(l *lock) any { return l.Abandonments }).onDemand(),
 	text("last_death", "of an owner: how it ended", ofDeath(func(d *death) any { return d.Cause })).onDemand(),
 	number("last_death_pid", "and who it was", ofDeath(func(d *death) any { return d.PID })).onDemand(),
 	text("last_death_label", "and what it called itself", ofDeath(func(d *death) any { return d.Label })).onDemand(),
 	text("last_death_at", "and when that was noticed", ofDeath(func(d *death) any { return d.When })).onDemand(),
-	number("fence", "the last fencing number; the next one is higher", func(l *lock) any { return l.Fence }),
+	number("fence", "the last fencing number; the next one is higher", func(l *lock) any { return l.Fence }).onDemand(),
 	number("tickets", "how many a semaphore has", ofTickets(func(t *ticketry) any { return t.Size })).onDemand(),
 	number("tickets_held", "how many of them are held", ofTickets(func(t *ticketry) any { return t.InUse })).onDemand(),
 	text("ticket_holders", "which tickets each process holds, as pid:numbers", ofTickets(func(t *ticketry) any { return listed(ticketHolders(t.Holders)) })).onDemand(),
@@ -76,16 +76,17 @@ func orNone[T any](p *T) any {
 	return *p
 }
 
-// holder is who holds the lock; of a semaphore, if one process holds all the
-// tickets that are held.
+// holder is who holds the lock, or the only one that holds some of it.
 func (l *lock) holder() *party {
-	if l.Kind != "semaphore" {
-		return l.Owner
-	}
-	if l.Tickets == nil || len(l.Tickets.Holders) != 1 {
+	switch {
+	case l.Kind == "semaphore" && l.Tickets != nil && len(l.Tickets.Holders) == 1:
+		return &l.Tickets.Holders[0].party
+	case l.Kind == "semaphore":
 		return nil
+	case l.Owner == nil && len(l.Reading) == 1:
+		return &l.Reading[0].party
 	}
-	return &l.Tickets.Holders[0].party
+	return l.Owner
 }
 
 // exclusivelyHeld does not count readers.

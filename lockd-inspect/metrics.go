@@ -134,7 +134,7 @@ func (f *families) of(r *report, only *filter, readable bool) {
 	for _, m := range r.Members {
 		members[m.state()]++
 	}
-	for _, state := range []string{"alive", "stopped", "dead", "left", "joining", "unknown"} {
+	for _, state := range []string{"alive", "stopped", "inherited", "dead", "left", "joining", "unknown"} {
 		f.members.add(float64(members[state]), "arena", r.Arena.Name, "state", state)
 	}
 }
@@ -175,7 +175,7 @@ func (f *families) write(w *bufio.Writer) {
 				// in a Go string, so that no two names become one.
 				labels = append(labels, fmt.Sprintf(`%s="%s"`, s.labels[i], escapeLabel.Replace(quoted(s.labels[i+1]))))
 			}
-			fmt.Fprintf(w, "%s{%s} %s\n", m.name, strings.Join(labels, ","), strconv.FormatFloat(s.value, 'g', -1, 64))
+			fmt.Fprintf(w, "%s{%s} %s\n", m.name, strings.Join(labels, ","), strconv.FormatFloat(s.value, 'f', -1, 64))
 		}
 	}
 }

@@ -12,6 +12,19 @@ import (
 // any more.
 const removedMark = " (deleted)"
 
+// wasArena looks how a removed file begins. One that this user may not read
+// counts as an arena: it had the name of one.
+func wasArena(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	start := make([]byte, 8)
+	n, _ := f.Read(start)
+	return string(start[:n]) == "lockd\x00A1"
+}
+
 // usersOfRemoved finds processes that have an arena open that had this path
 // and was removed. looked is false if /proc shows nobody's files. Of other
 // users' processes nothing can be seen without the right to; a file that only
@@ -44,6 +57,9 @@ func (t *tool) usersOfRemoved(path, name string, gone bool) (found []finding, lo
 				continue
 			}
 			id := folder + f.Name()
+			if !wasArena(id) {
+				continue
+			}
 			if info, err := os.Stat(id); err == nil {
 				id = inodeOf(info)
 			}

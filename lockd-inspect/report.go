@@ -63,8 +63,16 @@ type member struct {
 	Joined      moment  `json:"joined"`
 	Command     *string `json:"command"`
 	Stopped     bool    `json:"stopped"`    // by a signal or a debugger
+	Ended       bool    `json:"ended"`      // the process; others inherited what it holds
+	Heirs       []heir  `json:"heirs"`      // as far as this user may see
 	ActsFor     *uint16 `json:"acts_for"`   // the member whose command it is a part of
 	Bound       bool    `json:"acts_bound"` // and which holds what it holds at least as long
+}
+
+// heir is a process that keeps what a run that has ended holds.
+type heir struct {
+	PID     int    `json:"pid"`
+	Command string `json:"command"`
 }
 
 // party is a member as a lock names it: one that is not in the table shows
@@ -181,6 +189,8 @@ func (m *member) state() string {
 		return m.Phase
 	case m.Stopped:
 		return "stopped"
+	case m.Ended:
+		return "inherited"
 	case m.Alive == nil:
 		return "unknown"
 	}

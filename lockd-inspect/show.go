@@ -161,6 +161,12 @@ func (s *sheet) party(key string, p *party, extra string) {
 		}
 	}
 	s.line(key, "%s", text)
+	if m == nil {
+		return
+	}
+	for _, h := range m.Heirs {
+		s.line("  kept by", "pid %d: %s", h.PID, printable(h.Command))
+	}
 }
 
 // meaning is what help says about a state.

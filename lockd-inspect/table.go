@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"iter"
 	"slices"
 	"strings"
@@ -14,10 +15,10 @@ const sampled = 1000
 
 // writeTable writes aligned columns for people, without blanks at line ends.
 func writeTable[R any](w *bufio.Writer, s screen, columns []column[R], rows iter.Seq[R], headers bool) {
-	p := printer{w: w, screen: s, numbers: make([]bool, len(columns)), widths: make([]int, len(columns))}
+	p := printer{w: w, screen: s, numbers: make([]bool, len(columns)), yields: make([]int, len(columns)), widths: make([]int, len(columns))}
 	var head []string
 	for i, c := range columns {
-		p.numbers[i] = c.number
+		p.numbers[i], p.yields[i] = c.number, c.yields
 		head = append(head, c.header())
 	}
 	if headers {
@@ -41,6 +42,7 @@ type printer struct {
 	w       *bufio.Writer
 	screen  screen
 	numbers []bool
+	yields  []int
 	widths  []int
 	waiting []line
 	fixed   bool
@@ -79,11 +81,11 @@ func (p *printer) flush() {
 
 const (
 	gap       = "  "
-	leastWide = 6 // a column is not made narrower
+	leastWide = 8 // a column is not made narrower
 )
 
-// shrink takes from the widest columns of text what a terminal is too narrow
-// for. Numbers are not cut.
+// shrink takes from columns of text what a terminal is too narrow for: from
+// those that yield most first, of these from the widest. Numbers are not cut.
 func (p *printer) shrink() {
 	if p.screen.width == 0 {
 		return
@@ -93,16 +95,19 @@ func (p *printer) shrink() {
 		over += w + len(gap)
 	}
 	for ; over > 0; over-- {
-		widest := -1
+		chosen := -1
 		for i, w := range p.widths {
-			if !p.numbers[i] && w > leastWide && (widest < 0 || w > p.widths[widest]) {
-				widest = i
+			if p.numbers[i] || w <= leastWide {
+				continue
+			}
+			if chosen < 0 || cmp.Or(cmp.Compare(p.yields[i], p.yields[chosen]), cmp.Compare(w, p.widths[chosen])) > 0 {
+				chosen = i
 			}
 		}
-		if widest < 0 {
+		if chosen < 0 {
 			return
 		}
-		p.widths[widest]--
+		p.widths[chosen]--
 	}
 }
 

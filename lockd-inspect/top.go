@@ -32,7 +32,7 @@ var topColumns = []column[*tracked]{
 	text("name", "of the lock", func(l *tracked) any { return l.bytes() }),
 	text("state", "as in locks", func(l *tracked) any { return l.State }).coloured(func(l *tracked) colour { return l.lock.colour() }),
 	number("pid", "of the owner", func(l *tracked) any { return ofHolder(func(p *party) any { return p.PID })(l.lock) }),
-	text("label", "of the owner", func(l *tracked) any { return ofEntry(func(m *member) any { return m.Label })(l.lock) }),
+	text("label", "of the owner", func(l *tracked) any { return ofEntry(func(m *member) any { return m.Label })(l.lock) }).yielding(1),
 	number("busy", "in how many of a hundred looks it was held", func(l *tracked) any { return percent(100 * float64(l.busy) / float64(max(1, l.seen))) }),
 	number("changes", "of owners seen; there may be more", func(l *tracked) any { return l.changes }),
 	number("held", "at least, by this owner", func(l *tracked) any {
@@ -42,8 +42,8 @@ var topColumns = []column[*tracked]{
 		return seconds(l.taken.Sub(l.since))
 	}),
 	number("waiters", "goroutines and commands that wait", func(l *tracked) any { return l.Waiters }),
-	number("wait_p50", "how long half of those seen waiting had waited at most", func(l *tracked) any { return l.percentile(50) }),
-	number("wait_p99", "how long 99 of 100 had", func(l *tracked) any { return l.percentile(99) }),
+	number("p50", "how long half of those seen waiting had waited, at most", func(l *tracked) any { return l.percentile(50) }),
+	number("p99", "how long 99 of 100 of them had", func(l *tracked) any { return l.percentile(99) }),
 }
 
 // percent is written without a sign and without digits behind the point.
@@ -99,6 +99,7 @@ type observer struct {
 	name   string
 	order  int
 	locks  map[[2]uint32]*tracked
+	first  bool
 	report *report
 }
 
@@ -118,13 +119,23 @@ func (o *observer) look() error {
 				continue // idle until seen otherwise
 			}
 			k = new(tracked)
+			if o.first {
+				k.begin(l, time.Time(r.Taken))
+			}
 		}
 		k.lock = l
 		k.see(time.Time(r.Taken))
 		now[id] = k
 	}
-	o.locks = now
+	o.locks, o.first = now, false
 	return nil
+}
+
+// begin takes over an owner whose coming was not seen.
+func (l *tracked) begin(seen *lock, at time.Time) {
+	if h := seen.holder(); h != nil {
+		l.owner, l.since = *h, at
+	}
 }
 
 func (l *tracked) see(at time.Time) {
@@ -209,7 +220,7 @@ them.`)
 		if !ok {
 			return exitCannotTell
 		}
-		o := &observer{t: t, name: name, order: order}
+		o := &observer{t: t, name: name, order: order, first: true}
 		if err := o.look(); err != nil {
 			t.complain("%v", err)
 			return exitCannotTell

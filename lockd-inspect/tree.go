@@ -51,17 +51,12 @@ func (t *tree) line(indent, text string) {
 }
 
 func (t *tree) root(a *actor) {
-	text := a.title()
-	switch m := a.members[0]; {
-	case m.dead():
-		text += ", dead"
-	case m.Stopped:
-		text += ", stopped"
+	m := a.members[0]
+	text := fmt.Sprintf("pid %d", m.PID)
+	if state := m.state(); state != "alive" {
+		text += " is " + state
 	}
-	if c := a.members[0].Command; c != nil {
-		text += ": " + printable(*c)
-	}
-	t.line("", text)
+	t.line("", text+"  "+m.described())
 	t.below(a, "")
 }
 
@@ -86,14 +81,14 @@ func (t *tree) below(a *actor, indent string) {
 		t.line(indent+branch, "holds "+quoted(name))
 		for k, e := range waits[name] {
 			branch, deeper := branches(k == len(waits[name])-1)
-			text := e.from.title() + " " + e.waits(t.taken)
+			text, label := fmt.Sprintf("pid %d %s", e.from.members[0].PID, e.waits(t.taken)), "  "+quoted(e.from.members[0].Label)
 			switch {
 			case slices.Contains(t.path, e.from):
-				t.line(indent+next+branch, text+"  ↺ "+t.cycleName(e))
+				t.line(indent+next+branch, text+"  ↺ "+t.cycleName(e)+label)
 			case t.written[e.from] && t.isWaitedFor(e.from):
-				t.line(indent+next+branch, text+"  (see above)")
+				t.line(indent+next+branch, text+"  (see above)"+label)
 			default:
-				t.line(indent+next+branch, text)
+				t.line(indent+next+branch, text+label)
 				t.below(e.from, indent+next+deeper)
 			}
 		}

@@ -93,7 +93,7 @@ taken over       mutex  inherited  OWNER  owner         0             1
 	expect(t, table, "billing", "-o", columns)
 	expect(t, table, "-o", strings.ToUpper(columns), w.path)
 	_, usual, _ := call(nil, "billing")
-	if header, _, _ := strings.Cut(usual, "\n"); strings.Join(strings.Fields(header), " ") != "NAME KIND STATE PID COMMAND LABEL READERS WAITERS ABANDONMENTS FENCE" {
+	if header, _, _ := strings.Cut(usual, "\n"); strings.Join(strings.Fields(header), " ") != "NAME KIND STATE PID LABEL WAITERS WAITING COMMAND" {
 		t.Errorf("the usual columns are %s", header)
 	}
 	_, below, _ := strings.Cut(table, "\n")

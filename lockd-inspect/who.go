@@ -36,7 +36,12 @@ type wait struct {
 type (
 	holdings []holding
 	waits    []wait
+	heirs    []heir
 )
+
+func (all heirs) String() string {
+	return joined(all, func(h heir) string { return strconv.Itoa(h.PID) })
+}
 
 func (all holdings) String() string {
 	return commas(all, func(h holding) string {
@@ -80,11 +85,11 @@ var memberColumns = []column[memberRow]{
 	number("pid", "in its own pid namespace", func(m memberRow) any { return m.PID }),
 	text("state", memberStateHelp, func(m memberRow) any { return m.state() }).coloured(func(m memberRow) colour { return m.colour() }),
 	text("user", "who it runs as", func(m memberRow) any { return m.User }),
-	text("label", "that it gave itself", func(m memberRow) any { return m.Label }),
+	text("label", "that it gave itself", func(m memberRow) any { return m.Label }).yielding(1),
 	text("holds", "what it holds, with mode, count or ticket numbers", func(m memberRow) any { return listed(m.holds) }),
 	text("waits", "what it waits for, and for how long", func(m memberRow) any { return listed(m.waits) }),
-	text("command", "its command line, if it is alive and in this pid namespace", func(m memberRow) any { return orNone(m.Command) }),
 	number("attached", "since it attached; in JSON in seconds", func(m memberRow) any { return m.report.age(m.Joined) }),
+	text("command", "its command line, if it is alive and in this pid namespace", func(m memberRow) any { return orNone(m.Command) }).yielding(2),
 	number("uid", "the number of that user", func(m memberRow) any { return m.UID }).onDemand(),
 	text("namespace", "its pid namespace: this, or its inode", func(m memberRow) any {
 		if m.Foreign {
@@ -101,13 +106,14 @@ var memberColumns = []column[memberRow]{
 		}
 		return nil
 	}).onDemand(),
-	text("inherited", "whether its commands keep what it holds after its own end", func(m memberRow) any { return m.ByteOnly }).onDemand(),
+	text("heirs", "those that keep what an ended run holds, as far as you may see", func(m memberRow) any { return listed(heirs(m.Heirs)) }).onDemand(),
 	number("member", "where it is in the member table", func(m memberRow) any { return m.Index }).onDemand(),
 	number("generation", "of that entry", func(m memberRow) any { return m.Generation }).onDemand(),
 }
 
 const memberStateHelp = `alive
 	stopped    by a signal or a debugger; it keeps what it holds
+	inherited  a run that has ended, and whose command left others that keep what it holds
 	dead       and not settled yet: it still has what it had
 	left       the same, in good order
 	joining    about to attach; it holds nothing yet
@@ -117,7 +123,7 @@ func (m *member) colour() colour {
 	switch m.state() {
 	case "dead":
 		return red
-	case "stopped", "unknown":
+	case "stopped", "unknown", "inherited":
 		return amber
 	}
 	return plain
