@@ -22,6 +22,15 @@ func (s seconds) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, rounded, 'f', -1, 64), nil
 }
 
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *seconds) UnmarshalJSON(b []byte) error {
+	n, err := strconv.ParseFloat(string(b), 64)
+	if err == nil {
+		*s = seconds(n * float64(time.Second))
+	}
+	return err
+}
+
 func (m moment) MarshalJSON() ([]byte, error) {
 	if time.Time(m).IsZero() {
 		return []byte("null"), nil

@@ -13,8 +13,8 @@ import (
 func (a *actor) caption() []string {
 	m := a.members[0]
 	lines := []string{fmt.Sprintf("pid %d", m.PID), cut(m.described(), 48)}
-	if s := m.state(); s != "alive" {
-		lines = append(lines, s)
+	if is := m.plight(); is != "" {
+		lines = append(lines, is)
 	}
 	return lines
 }

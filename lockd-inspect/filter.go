@@ -13,7 +13,7 @@ import (
 // filter says which locks are asked for.
 type filter struct {
 	held, waiting, abandoned bool
-	pids                     []uint
+	pids                     []int
 	names, kinds             []string
 
 	globs []*regexp.Regexp
@@ -25,7 +25,7 @@ func (f *filter) flags(s *pflag.FlagSet) {
 	s.BoolVar(&f.held, "held", false, "only locks that somebody holds, dead or alive")
 	s.BoolVar(&f.waiting, "waiting", false, "only locks that somebody waits for")
 	s.BoolVar(&f.abandoned, "abandoned", false, "only locks whose owner died and that nobody has marked consistent")
-	s.UintSliceVar(&f.pids, "pid", nil, "only locks that this `process` holds or waits for")
+	s.IntSliceVar(&f.pids, "pid", nil, "only locks that this `process` holds or waits for")
 	s.StringArrayVar(&f.names, "name", nil, "only locks whose name matches this `pattern` of *, ? and [a-z]")
 	s.StringSliceVar(&f.kinds, "kind", nil, "only locks of this `kind`: "+strings.Join(kinds, ", "))
 }
@@ -99,8 +99,8 @@ func (f *filter) passes(l *lock) bool {
 	return (!f.held || l.held()) && (!f.waiting || l.Waiters > 0) && (!f.abandoned || l.Abandoned) &&
 		(len(f.kinds) == 0 || slices.Contains(f.kinds, l.Kind)) &&
 		(len(f.globs) == 0 || slices.ContainsFunc(f.globs, func(g *regexp.Regexp) bool { return g.MatchString(l.bytes()) })) &&
-		(len(f.pids) == 0 || slices.ContainsFunc(f.pids, func(pid uint) bool {
-			return l.concerns(func(p *party) bool { return uint(p.PID) == pid })
+		(len(f.pids) == 0 || slices.ContainsFunc(f.pids, func(pid int) bool {
+			return l.concerns(func(p *party) bool { return int(p.PID) == pid })
 		}))
 }
 

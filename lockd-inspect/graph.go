@@ -164,6 +164,21 @@ func (m *member) described() string {
 	return text
 }
 
+// plight is what should be known about who is waited for, or nothing.
+func (m *member) plight() string {
+	switch m.state() {
+	case "stopped":
+		return "is stopped"
+	case "dead", "left":
+		return "is dead"
+	case "inherited":
+		return "has ended, but not all that it started"
+	case "unknown":
+		return "may be dead or alive"
+	}
+	return ""
+}
+
 // waits says what an edge is, without whom it leads to.
 func (e *edge) waits(taken time.Time) string {
 	text := "waits"

@@ -53,8 +53,8 @@ func (t *tree) line(indent, text string) {
 func (t *tree) root(a *actor) {
 	m := a.members[0]
 	text := fmt.Sprintf("pid %d", m.PID)
-	if state := m.state(); state != "alive" {
-		text += " is " + state
+	if is := m.plight(); is != "" {
+		text += " " + is
 	}
 	t.line("", text+"  "+m.described())
 	t.below(a, "")
