@@ -62,7 +62,8 @@ type request struct {
 	ctx context.Context
 	// unfailing is for Lock, which waits on when the file was replaced.
 	unfailing bool
-	arena     *Arena // the opening that it goes through
+	arena     *Arena    // the opening that it goes through
+	seat      *readSeat // tells a session's detector where it waits to read, if not nil
 }
 
 func (h *handle) acquire(r request) error {

@@ -9,7 +9,8 @@ package words
 // Only an open cell admits: a fresh page (the arena was closed), a cell that
 // is nobody's or out of its chain, and one whose readers were subtracted once
 // too often differ in the upper two bits. The epoch grows when a cell gets
-// another owner, so that nobody subtracts the dead from their successor.
+// another owner, so that nobody subtracts the dead from their successor, and
+// when those who wait are let in.
 type Counts uint64
 
 // What Counts are made of.
@@ -37,10 +38,11 @@ func (n Counts) Epoch() Counts { return n & EpochMask }
 // Opened is n for its next owner.
 func (n Counts) Opened() Counts { return OpenCell | (n+1)&EpochMask }
 
-// Granted is n with all who wait let in.
+// Granted is n with all who wait let in. Its epoch tells who has seen a
+// goroutine wait whether that one may have been let in since.
 func (n Counts) Granted() Counts {
 	k := Counts(n.Waiting())
-	return n + k*OneReader - k*OneWaits
+	return (n+k*OneReader-k*OneWaits)&^EpochMask | (n+1)&EpochMask
 }
 
 // Regretted is n with k of those who were let in waiting again.
