@@ -38,8 +38,12 @@ import (
 //
 // Only an open cell admits: a fresh page (the arena was closed), a cell that
 // is nobody's or out of its chain, and one whose readers were subtracted once
-// too often differ in the upper two bits. The epoch grows when a cell gets
-// another owner, so that nobody subtracts the dead from their successor.
+// too often, or added, differ in the upper two bits. The epoch grows when a
+// cell gets another owner, so that nobody subtracts the dead from their
+// successor.
+//
+// The low half is the futex word of those who wait, for it changes when they
+// are let in; the high half that of a writer, for it changes with the readers.
 type counts uint64
 
 const (
@@ -52,9 +56,22 @@ const (
 )
 
 func (n counts) isOpen() bool    { return n>>62 == openCell>>62 }
+func (n counts) low() uint32     { return uint32(n) }
+func (n counts) high() uint32    { return uint32(n >> 32) }
 func (n counts) held() uint32    { return uint32(n>>38) & peopleMask }
 func (n counts) waiting() uint32 { return uint32(n>>14) & peopleMask }
 func (n counts) epoch() counts   { return n & epochMask }
+
+// isEmpty tells whether nobody reads: not if one reader too many was added, or
+// subtracted, which is about to be undone.
+func (n counts) isEmpty() bool { return n>>62&1 == 0 && n.held() == 0 }
+
+// isFull tells an open cell to which one reader more was added than there is
+// room for.
+func (n counts) isFull() bool { return n>>62 == 3 && n.held() <= peopleMask/2 }
+
+// isReadFrom tells whether a reader can leave: there is one.
+func (n counts) isReadFrom() bool { return n.isOpen() && n.held() > 0 || n.isFull() }
 
 // opened is n for its next owner.
 func (n counts) opened() counts { return openCell | (n+1)&epochMask }
@@ -145,8 +162,7 @@ func (c *core) grantAll(i uint32, s *slot) {
 			}
 			if r.swap(n, n.granted()) {
 				crash.At("grant.counted")
-				r.grants.Add(1)
-				futex.Wake(&r.grants, futex.All)
+				futex.Wake(futex.Low(&r.counts), futex.All)
 				crash.At("grant.woken")
 				break
 			}
@@ -164,10 +180,12 @@ func (c *core) leave(s *slot, r *record) counts {
 
 // tellWriter wakes the writer that waits for the last reader of this cell. The
 // gate says that it waits before it looks at the cell for the last time.
+//
+// It stores nothing: once the reader is out, the name may be evicted and the
+// record serve something else, and a wake too many does no harm there.
 func (c *core) tellWriter(s *slot, r *record, n counts) {
-	if n.held() == 0 && robust.Word(s.state.Load()).Has(robust.Waiters) {
-		r.drained.Add(1)
-		futex.Wake(&r.drained, futex.All)
+	if n.isEmpty() && robust.Word(s.state.Load()).Has(robust.Waiters) {
+		futex.Wake(futex.High(&r.counts), futex.All)
 	}
 }
 
