@@ -140,14 +140,15 @@ func (c *core) isChained(i uint32, r *record) bool {
 	return false
 }
 
-// isLoose tells a vacant cell whose slot has another name by now.
+// isLoose tells a vacant cell whose slot has another name by now, or is about to.
 func (c *core) isLoose(r *record, owner uint64) bool {
 	s := c.slotAt(r.slot.Load())
 	if s == nil {
 		return true
 	}
 	life := slotLife(s.life.Load())
-	return !life.isLive() || life.kind() != KindRWMutex || life.generation() != uint32(owner>>32)
+	return !life.isLive() || life.kind() != KindRWMutex || life.generation() != uint32(owner>>32) ||
+		astray(robust.Word(s.word.Load()), life)
 }
 
 // grantAll lets in all who wait. The caller holds the owner word and has
@@ -214,9 +215,7 @@ func (c *core) settleRecord(i uint32, r *record, d dead) {
 		return
 	}
 	if kindOfRecord(owner) == recordVacant {
-		if c.isLoose(r, owner) && !c.isChained(i, r) {
-			r.owner.CompareAndSwap(owner, 0)
-		}
+		c.freeLoose(i, r, owner)
 		return
 	}
 	if _, gone := d.has(ownerOfRecord(owner)); !gone {
@@ -231,10 +230,20 @@ func (c *core) settleRecord(i uint32, r *record, d dead) {
 		c.bury(c.slotAt(r.slot.Load()), r, owner)
 		if c.isChained(i, r) {
 			left = vacantCell(r.generation.Load())
+			crash.At("settle.cell")
 		}
 	}
-	r.owner.CompareAndSwap(owner, left)
+	if r.owner.CompareAndSwap(owner, left) && left != 0 {
+		c.freeLoose(i, r, left) // an evictor may have come by and found it owned
+	}
 	crash.At("settle.record")
+}
+
+// freeLoose frees a vacant cell that is in no chain.
+func (c *core) freeLoose(i uint32, r *record, vacant uint64) {
+	if c.isLoose(r, vacant) && !c.isChained(i, r) {
+		r.owner.CompareAndSwap(vacant, 0)
+	}
 }
 
 // giveBackCells takes this process's readers out of its cells. Nobody of it

@@ -40,6 +40,17 @@ func (c *core) retireCells(i uint32, s *slot) bool {
 	return true
 }
 
+// isRead tells whether anybody reads, or waits to. Only who comes between this
+// look and the closing of the cells has them closed under him for a moment.
+func (c *core) isRead(i uint32, s *slot) bool {
+	for _, r := range c.chain(i, s) {
+		if n := r.load(); kindOfRecord(r.owner.Load()) == recordReaders && n != n.epoch() && n != openCell|n.epoch() {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *core) reviveCells(i uint32, s *slot) {
 	for _, r := range c.chain(i, s) {
 		if kindOfRecord(r.owner.Load()) == recordReaders && r.load()>>62 == 0 {
