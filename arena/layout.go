@@ -80,7 +80,8 @@ type header struct {
 	nextMember atomic.Uint32 // 256 hint: where to look for a free member entry
 	hand       atomic.Uint32 // 260 hint: where the clock that evicts idle names stands
 	recordHand atomic.Uint32 // 264 hint: where to look for a free record
-	_          [52]byte
+	retired    atomic.Uint32 // 268 hint: changes when cells have left their chain that are still their members'
+	_          [48]byte
 
 	growth  atomic.Uint64 // 320 latch
 	_       [56]byte

@@ -58,6 +58,9 @@ func (r *reading) isOpen() bool {
 type readings struct {
 	mu     sync.Mutex
 	bySlot map[uint32]*reading
+
+	forgotten atomic.Uint32 // the header's retired when it was last looked at
+	tidying   sync.Once
 }
 
 func (s *readings) init() { s.bySlot = make(map[uint32]*reading) }
@@ -150,6 +153,7 @@ func (c *core) readingAt(ctx context.Context, b *binding) (*reading, error) {
 	}
 	r := c.readingOf(b, record)
 	c.readings.bySlot[b.index] = r
+	c.readings.tidying.Do(c.forgetAtCollections)
 	return r, nil
 }
 

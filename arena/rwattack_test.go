@@ -3,6 +3,8 @@ package arena
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -92,4 +94,50 @@ func TestRWMisuseBesideWriters(t *testing.T) {
 		t.Fatal("not free afterwards")
 	}
 	m.Unlock()
+}
+
+func init() {
+	rwActs["read many"] = func(m *RWMutex) error {
+		for i := range segmentRecords - 10 {
+			m := m.arena.RWMutex(fmt.Sprintf("idle %d", i))
+			m.RLock()
+			m.RUnlock()
+		}
+		return nil
+	}
+	rwActs["collect"] = func(*RWMutex) error { runtime.GC(); return nil }
+}
+
+// What a process has once read, and reads no more, does not keep others from
+// reading other names, though the records are its own to give back.
+func TestRWIdleReaderMakesRoom(t *testing.T) {
+	a, _ := testRW(t)
+	p := startRW(t, a)
+	do(t, p, "read many")
+	read := make(chan error)
+	go func() {
+		var err error
+		var held []*RWMutex
+		for len(held) < 30 && err == nil {
+			m := a.RWMutex(fmt.Sprintf("new %d", len(held)))
+			if err = m.RLockContext(context.Background()); err == nil {
+				held = append(held, m)
+			}
+		}
+		for _, m := range held {
+			m.RUnlock()
+		}
+		read <- err
+	}()
+	for {
+		select {
+		case err := <-read:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+			do(t, p, "collect")
+		}
+	}
 }
