@@ -8,7 +8,7 @@ package words
 //
 // Only an open cell admits: a fresh page (the arena was closed), a cell that
 // is nobody's or out of its chain, and one whose readers were subtracted once
-// too often differ in the upper two bits. The epoch grows when a cell gets
+// too often, or added, differ in the upper two bits. The epoch grows when a cell gets
 // another owner, so that nobody subtracts the dead from their successor, and
 // when those who wait are let in.
 type Counts uint64
@@ -20,17 +20,29 @@ const (
 	OneWaits  Counts = 1 << 14
 	EpochMask Counts = OneWaits - 1
 
-	peopleMask = 1<<24 - 1
+	// MaxPeople is how many readers, and how many who wait, can be counted.
+	MaxPeople = 1<<24 - 1
 )
 
 // IsOpen tells whether the cell admits readers.
 func (n Counts) IsOpen() bool { return n>>62 == OpenCell>>62 }
 
+// IsEmpty tells whether nobody reads: not if one reader too many was added, or
+// subtracted, which is about to be undone.
+func (n Counts) IsEmpty() bool { return n>>62&1 == 0 && n.Held() == 0 }
+
+// IsFull tells an open cell to which one reader more was added than there is
+// room for.
+func (n Counts) IsFull() bool { return n>>62 == 3 && n.Held() <= MaxPeople/2 }
+
+// IsReadFrom tells whether a reader can leave: there is one.
+func (n Counts) IsReadFrom() bool { return n.IsOpen() && n.Held() > 0 || n.IsFull() }
+
 // Held is how many read.
-func (n Counts) Held() uint32 { return uint32(n>>38) & peopleMask }
+func (n Counts) Held() uint32 { return uint32(n>>38) & MaxPeople }
 
 // Waiting is how many wait.
-func (n Counts) Waiting() uint32 { return uint32(n>>14) & peopleMask }
+func (n Counts) Waiting() uint32 { return uint32(n>>14) & MaxPeople }
 
 // Epoch is n closed and empty.
 func (n Counts) Epoch() Counts { return n & EpochMask }
