@@ -80,7 +80,8 @@ type header struct {
 	nextMember atomic.Uint32 // 256 hint: where to look for a free member entry
 	hand       atomic.Uint32 // 260 hint: where the clock that evicts idle names stands
 	recordHand atomic.Uint32 // 264 hint: where to look for a free record
-	_          [52]byte
+	retired    atomic.Uint32 // 268 hint: changes when cells have left their chain that are still their members'
+	_          [48]byte
 
 	growth  atomic.Uint64 // 320 latch
 	_       [56]byte
@@ -189,10 +190,8 @@ type record struct {
 	since      atomic.Uint64 // 16  ns since 1970: the first of them
 	next       atomic.Uint32 // 24  record in the slot's chain; under the stripe's latch
 	generation atomic.Uint32 // 28  of the slot, when the record came into its chain
-	counts     atomic.Uint64 // 32  its member; who grants, by CAS; zeroed once the member is gone
-	grants     atomic.Uint32 // 40  futex word its member's waiters sleep on; who grants adds one
-	drained    atomic.Uint32 // 44  futex word a writer sleeps on; its member's last reader adds one
-	_          [16]byte
+	counts     atomic.Uint64 // 32  its member; who grants, by CAS; zeroed once the member is gone. Two futex words
+	_          [24]byte
 }
 
 // ticketRecord is a record that holds tickets of a semaphore. It belongs to
@@ -324,7 +323,6 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.session)-56]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.next)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.counts)-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(record{}.drained)-44]
 	_ = [1]struct{}{}[segmentSize%pageSize]
 	_ = [1]struct{}{}[segmentsStart%pageSize]
 	_ = [1]struct{}{}[inlineName+extensionName-256]

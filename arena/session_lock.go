@@ -171,7 +171,7 @@ func (s *session) leave(what string, l *handle, mode Mode) error {
 func (s *session) giveBack(h *hold) error {
 	h.cover()
 	var err error
-	switch l := (handle{h.cell, s.arena}); h.cell.kind {
+	switch l := (handle{cell: h.cell, arena: s.arena}); h.cell.kind {
 	case KindMutex:
 		err = (&Mutex{l}).Release()
 	case KindRWMutex:
@@ -205,8 +205,8 @@ func (s *session) bound(ctx context.Context, h *handle) (*binding, error) {
 		return b, nil
 	}
 	began := futex.Now()
-	ctx, cancel := h.bounded(ctx)
-	defer cancel()
+	q, done := h.patiently(ctx)
+	defer done()
 	if h.arena.closed.Load() || !c.gate.enter() {
 		return nil, h.explain(ErrClosed, 0)
 	}
@@ -216,7 +216,7 @@ func (s *session) bound(ctx context.Context, h *handle) (*binding, error) {
 		if !c.stale(b) {
 			return b, nil
 		}
-		if err := h.bind(ctx, b); err != nil {
+		if err := h.bind(q.ctx, b); err != nil {
 			return nil, h.explain(err, began)
 		}
 	}

@@ -72,9 +72,10 @@ func (s *session) rlock(ctx context.Context, m *RWMutex) error {
 			return err
 		}
 		err := s.wait(ctx, &m.handle, Shared, 1, func(ctx context.Context, w *sessionWait) error {
-			ctx, cancel := m.bounded(ctx)
-			defer cancel()
-			return m.readWaiting(request{ctx: ctx, arena: m.arena, seat: w.seatOf()})
+			q, done := m.patiently(ctx)
+			defer done()
+			q.seat = w.seatOf()
+			return m.readWaiting(q)
 		})
 		if err != nil {
 			return err

@@ -186,6 +186,7 @@ func (c *core) settleSlot(i uint32, s *slot, d dead) (gaveBack bool) {
 			return gaveBack
 		}
 		crash.At("settle.slot")
+		c.passRobberies(i, s, p.member)
 		if !c.seize(s, w, p) {
 			continue
 		}
@@ -262,6 +263,7 @@ func (c *core) giveBackAll(retired bool) error {
 	}
 	c.giveBackCells(&read, retired)
 	c.giveBackTickets(&held)
+	c.giveBackRobberies()
 	c.giveBackSessions()
 	c.giveBackRanges(&held)
 	switch {

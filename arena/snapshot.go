@@ -133,6 +133,7 @@ type OwnerInfo struct {
 type WaiterInfo struct {
 	robust.Member
 	Count   uint32 // goroutines
+	Reading bool   // they wait to read
 	Since   time.Time
 	Known   bool
 	PID     uint32
