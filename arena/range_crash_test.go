@@ -173,9 +173,13 @@ func rivalRanges(t *testing.T, a *Arena, g int, stop chan struct{}) {
 			return
 		default:
 		}
-		lockRange(t, r, Mode(1+(g+k)%2), int64((g*7+k)%60), 15)
+		ctx, cancel := context.WithTimeout(context.Background(), proc.Soon)
+		if err := r.Lock(ctx, Mode(1+(g+k)%2), int64((g*7+k)%60), 15); err != nil && t != nil {
+			t.Error(err)
+		}
+		cancel()
 		time.Sleep(50 * time.Microsecond)
-		if err := r.ReleaseAll(); err != nil {
+		if err := r.ReleaseAll(); err != nil && t != nil {
 			t.Error(err)
 		}
 	}
