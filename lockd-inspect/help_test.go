@@ -32,10 +32,10 @@ func TestEverythingIsDescribed(t *testing.T) {
 		if _, again, _ := call(nil, v.name, "--help"); again != help {
 			t.Errorf("%s --help says something else than help %s", v.name, v.name)
 		}
-		if !strings.Contains(overview, "\n  "+v.name+" ") || !strings.Contains(manual, "\n.SS "+v.name+" ") {
+		if !strings.Contains(overview, "\n  "+v.name+" ") || !strings.Contains(manual, "\n.SS "+v.name) {
 			t.Errorf("%s is not in help or not in the man page", v.name)
 		}
-		_, section, _ := strings.Cut(manual, "\n.SS "+v.name+" ")
+		_, section, _ := strings.Cut(manual, "\n.SS "+v.name)
 		section, _, _ = strings.Cut(section, "\n.S")
 		_, inBash, _ := strings.Cut(scripts["bash"], "\n        "+v.name+")")
 		inBash, _, _ = strings.Cut(inBash, "            ;;\n")
