@@ -2,11 +2,11 @@ package main
 
 import (
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"lockd/arena"
 )
@@ -103,16 +103,19 @@ func TestRunMarkConsistent(t *testing.T) {
 func TestRunVerbose(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a")
 	holder := hold(t, path, "hol\nder", "l")
-	p := start(t, asTool, "run", "--verbose", path, "l", "--", "true")
-	eventually(t, "it waits", func() bool { return waitersOf(path, "l") == 1 })
-	time.Sleep(100 * time.Millisecond) // it says so only after a moment
+	p := startWith(t, func(c *exec.Cmd) {
+		c.Path = "/bin/sh"
+		c.Args = append([]string{"sh", "-c", `exec "$0" "$@" 2>&1`}, c.Args...)
+	}, asTool, "run", "--verbose", path, "l", "--", "true")
+	if line, want := p.line(), fmt.Sprintf(`lockd-inspect: waiting for l, held by pid %d ("hol\nder"); 1 wait`, holder.Process.Pid); line != want {
+		t.Errorf("it says %q, want %q", line, want)
+	}
 	holder.stdin.Close()
+	if line := p.line(); !strings.HasPrefix(line, "lockd-inspect: got l after ") {
+		t.Errorf("then it says %q", line)
+	}
 	if code := p.exit(); code != 0 {
 		t.Errorf("exit code %d", code)
-	}
-	told := p.complaints()
-	if !strings.Contains(told, fmt.Sprintf(`waiting for l, held by pid %d ("hol\nder"); 1 wait`, holder.Process.Pid)) || !strings.Contains(told, "got l after ") {
-		t.Errorf("it says %q", told)
 	}
 	hold(t, path, "holder", "m")
 	code, _, stderr := call(nil, "run", "--verbose", "-w", "0.1", path, "m", "--", "true")
