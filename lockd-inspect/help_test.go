@@ -13,11 +13,9 @@ import (
 // Every verb, flag and column is in help, in each shell's completion, and in
 // the man page.
 func TestEverythingIsDescribed(t *testing.T) {
-	page, err := os.ReadFile("lockd-inspect.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	manual := strings.ReplaceAll(string(page), `\-`, "-")
+	var page bytes.Buffer
+	manPage(&page)
+	manual := strings.ReplaceAll(page.String(), `\-`, "-")
 	scripts := make(map[string]string)
 	for _, shell := range shells {
 		code, stdout, stderr := call(nil, "completion", shell)
@@ -89,6 +87,9 @@ func TestManPage(t *testing.T) {
 		}
 	}
 	kept, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		t.Skip("the source is not here")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
