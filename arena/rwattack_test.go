@@ -17,6 +17,7 @@ import (
 // Windows that are open for a few instructions are held open in a binary that
 // has the crash points.
 func TestRWWindows(t *testing.T) {
+	needDeath(t)
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}

@@ -106,3 +106,110 @@ func init() {
 		proc.Say("done")
 	}
 }
+
+// Close gives back what is held in every mode, wakes who waits, and afterwards
+// no handle takes anything.
+func TestRWClose(t *testing.T) {
+	for _, held := range modes {
+		t.Run(held.name, func(t *testing.T) {
+			path := testPath(t)
+			watcher, err := Open(path, &Options{Logger: quiet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer watcher.Close()
+			p := proc.Start(t, "rw-closer", []string{path, held.name})
+			p.Expect("held")
+			m := watcher.RWMutex("it")
+			var wait func()
+			if held.name != "R" {
+				wait = proc.MustBlock(t, "ULock", m.ULock)
+			} else {
+				wait = proc.MustBlock(t, "Lock", m.Lock)
+			}
+			p.Send("close")
+			p.Expect("true")
+			wait()
+			if d, ok := m.Abandoned(); ok != (held.name == "X") || ok && d.Cause != Closed {
+				t.Errorf("abandoned: %v, %+v", ok, d)
+			}
+			m.MarkConsistent()
+			if held.name != "R" {
+				m.UUnlock()
+			} else {
+				m.Unlock()
+			}
+			p.Send("after")
+			p.Expect("closed")
+		})
+	}
+}
+
+func init() {
+	roles["rw-closer"] = func(args []string) {
+		a := reopen(args[0], &Options{Logger: quiet})
+		m := a.RWMutex("it")
+		for _, way := range modes {
+			if way.name == args[1] {
+				way.lock(m)
+				if way.name == "R" {
+					m.RLock()
+				}
+				ended := make(chan error)
+				go func() { ended <- m.LockContext(context.Background()) }()
+				proc.Say("held")
+				proc.Hear()
+				err := a.Close()
+				proc.Say("%v", errors.Is(err, ErrWasHeld) && errors.Is(<-ended, ErrClosed))
+				proc.Hear()
+				way.unlock(m) // does nothing
+				m.RUnlock()
+				for _, again := range modes {
+					if again.try(m) {
+						proc.Say("%s after Close", again.name)
+					}
+					if err := again.wait(m, context.Background()); !errors.Is(err, ErrClosed) {
+						proc.Say("%s after Close: %v", again.name, err)
+					}
+				}
+				func() {
+					defer func() { proc.Say("closed"); recover() }()
+					m.RLock()
+					proc.Say("RLock after Close")
+				}()
+			}
+		}
+	}
+}
+
+// Closing one of several openings wakes who waits through it, in any mode.
+func TestRWCloseOneOpening(t *testing.T) {
+	a, m := testRW(t)
+	for _, way := range modes {
+		b, err := Open(a.Path(), &Options{Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Lock()
+		wait := proc.MustBlock(t, way.name, func() {
+			if err := way.wait(b.RWMutex("it"), context.Background()); !errors.Is(err, ErrClosed) {
+				t.Errorf("%s: %v", way.name, err)
+			}
+		})
+		b.Close()
+		wait()
+		m.Unlock()
+		m.RLock() // a writer that waits for readers
+		if b, err = Open(a.Path(), &Options{Logger: quiet}); err != nil {
+			t.Fatal(err)
+		}
+		wait = proc.MustBlock(t, "X", func() {
+			if err := b.RWMutex("it").LockContext(context.Background()); !errors.Is(err, ErrClosed) {
+				t.Errorf("X beside a reader: %v", err)
+			}
+		})
+		b.Close()
+		wait()
+		m.RUnlock()
+	}
+}
