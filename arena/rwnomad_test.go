@@ -182,7 +182,7 @@ func TestRWEviction(t *testing.T) {
 	}
 	first.RUnlock()
 	if keep.TryLock() || kept.TryULock() {
-		t.Error("taken from who holds it")
+		t.Fatal("taken from who holds it")
 	}
 	kept.UUnlock()
 	keep.RUnlock()

@@ -10,4 +10,6 @@ const (
 	variantKeepWake       = false // a cancelled waiter keeps the wake it consumed
 	variantTrustBinding   = false // reclaiming does not check whose slot it is
 	variantTryNeverJudges = false // a failed try does not judge the owner
+	variantReaderLooks    = false // a reader looks at the gate before it adds itself, not after
+	variantEvictReaders   = false // eviction does not look whether anybody reads
 )

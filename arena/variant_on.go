@@ -11,6 +11,8 @@ var (
 	variantKeepWake       = variant("keep-wake")
 	variantTrustBinding   = variant("trust-binding")
 	variantTryNeverJudges = variant("try-never-judges")
+	variantReaderLooks    = variant("reader-looks-first")
+	variantEvictReaders   = variant("evict-readers")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }
