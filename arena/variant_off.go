@@ -19,4 +19,6 @@ const (
 
 	variantQueueConversions = false // a conversion of a range queues behind who waits for it
 	variantOvertakeRanges   = false // a request for a range does not look at who waits for it
+	variantReaderLooks      = false // a reader looks at the gate before it adds itself, not after
+	variantEvictReaders     = false // eviction does not look whether anybody reads
 )

@@ -20,6 +20,8 @@ var (
 
 	variantQueueConversions = variant("queue-conversions")
 	variantOvertakeRanges   = variant("overtake-ranges")
+	variantReaderLooks      = variant("reader-looks-first")
+	variantEvictReaders     = variant("evict-readers")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }
