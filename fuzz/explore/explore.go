@@ -52,9 +52,6 @@ const (
 	moveEvent
 )
 
-// sure moves come by themselves.
-func (v move) sure() bool { return v.kind == moveStep }
-
 type search struct {
 	m       *Model
 	p       P
@@ -123,7 +120,7 @@ func (x *search) expand(s *State, number uint32, next *queue) bool {
 			x.edges = append(x.edges, edge{number, v})
 			next.push(data)
 		}
-		if v.sure() {
+		if x.sure(s, v) {
 			x.forward.add(n)
 			stuck = stuck && n == number
 		}
@@ -145,6 +142,12 @@ func (x *search) expand(s *State, number uint32, next *queue) bool {
 		return false
 	}
 	return good
+}
+
+// sure tells whether a move comes by itself. Nobody has to die for it, nobody
+// has luck, and nobody comes back to lock once more.
+func (x *search) sure(s *State, v move) bool {
+	return v.kind == moveStep && (x.m.Actors[v.who].Helper || !s.Idle(int(v.who)))
 }
 
 // moves calls visit with all that can happen next.

@@ -113,8 +113,11 @@ func (x *names) user(p *P) {
 	}
 }
 
-func (x *names) entered(p *P, name int) {
+func (x *names) entered(p *P, name int, b nameBinding) {
 	p.Ghost(func(s *State) {
+		if life := words.Life(s.Mem[x.life[b.slot()]]); s.Mem[x.hash[b.slot()]] != uint64(name+1) || life.Generation() != b.generation() {
+			p.Fail("process %d takes name %d, and has the slot of another", x.process(p)+1, name+1)
+		}
 		if h := s.Mem[x.holder[name]]; h != 0 {
 			p.Fail("process %d and %d both hold name %d", h, x.process(p)+1, name+1)
 		}
@@ -148,7 +151,7 @@ func (x *names) lock(p *P, name int) nameBinding {
 	for top := p.Mark(); ; p.Again(top) {
 		b := nameBinding(p.Do("has binding", func(s *State) uint64 { return s.Mem[at] }))
 		if b != 0 && p.CAS(x.word[b.slot()], uint64(robust.Free(b.generation())), uint64(x.self(p))) {
-			x.entered(p, name)
+			x.entered(p, name, b)
 			return b
 		}
 		if !x.stale(p, b) {
@@ -182,7 +185,7 @@ func (x *names) take(p *P, name int, b nameBinding) outcome {
 			return stale
 		case w.IsFree():
 			if p.CAS(x.word[b.slot()], uint64(w), uint64(w.Taken(x.self(p)))) {
-				x.entered(p, name)
+				x.entered(p, name, b)
 				return taken
 			}
 		default:
@@ -201,14 +204,14 @@ func (x *names) reclaim(p *P, name int, b nameBinding, w robust.Word) outcome {
 		return busy
 	}
 	if x.setup.Break == "reclaim trusts its binding" {
-		x.entered(p, name)
+		x.entered(p, name, b)
 		return taken
 	}
 	if x.stale(p, b) {
 		x.letGo(p, b.slot())
 		return stale
 	}
-	x.entered(p, name)
+	x.entered(p, name, b)
 	return taken
 }
 
@@ -350,7 +353,7 @@ func (x *names) insertClaimed(p *P, name, claimed int) nameBinding {
 func (x *names) fill(p *P, name, i int) uint32 {
 	generation := p.Word(x.word[i]).Generation() + 1
 	if x.setup.Break == "reuse in the same generation" {
-		generation = max(generation-1, 1)
+		generation = max(generation, 3) - 2
 	}
 	p.Store(x.hash[i], uint64(name+1))
 	if x.setup.Break == "fences begin anew" {

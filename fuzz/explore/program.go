@@ -372,6 +372,9 @@ func (p *P) Var(first uint64) uint64 {
 		p.pos++
 		return p.a.log[p.pos-1]
 	}
+	if p.fresh {
+		panic(stop{})
+	}
 	p.push(first, varKind)
 	return first
 }
@@ -396,6 +399,7 @@ func (p *P) Fail(format string, args ...any) {
 func (p *P) step(s *State, actor int) (done bool) {
 	p.s, p.a, p.Self = s, &s.Actors[actor], actor
 	p.pos, p.depth, p.fresh, p.chosen, p.fault = 0, 0, false, 0, ""
+	p.saidBefore = ""
 	defer func() {
 		switch r := recover().(type) {
 		case nil, stop:

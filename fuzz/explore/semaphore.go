@@ -710,7 +710,7 @@ func (x *semaphore) await(p *P, i int) bool {
 			p.Sleep(x.bell[k], 0, x.nudged[k])
 		}
 	})
-	if out == 0 && x.setup.Break != "withdraws and does not serve" {
+	if out == 0 {
 		x.serve(p, true)
 	}
 	return out != 0
