@@ -1,5 +1,7 @@
 package explore
 
+import "fmt"
+
 // Situation is a model as it is, and how much of it the short form looks at.
 type Situation struct {
 	Model *Model
@@ -12,39 +14,59 @@ type Variant struct {
 	Model           *Model
 }
 
+// Found is how a variant was found out.
+type Found struct {
+	Variant
+	Result
+}
+
+// Find explores a variant until it is found out, or so many states were seen.
+func (v Variant) Find(limit int) Found { return Found{v, v.Model.Explore(limit)} }
+
+// VariantHeader names the columns of a Found.
+const VariantHeader = "protocol   broken variant                                      states  steps  what came of it"
+
+func (f Found) String() string {
+	what := f.Violation
+	if what == "" {
+		what = "NOT FOUND OUT"
+	}
+	return fmt.Sprintf("%-10s %-50s %7d %6d  %s", f.Protocol, f.Break, f.States, len(f.Trace), what)
+}
+
 // Situations are what is explored.
 func Situations() []Situation {
 	rw := []string{"read", "write", "write, downgrade", "upgrade", "read, try upgrade"}
 	return []Situation{
-		{NewMutex(MutexSetup{Name: "2 processes, tries, no ticks", Goroutines: []int{1, 1}, Tries: true}), 50_000},
-		{NewMutex(MutexSetup{Name: "2 processes, contexts end, no ticks", Goroutines: []int{1, 1}, Cancels: true}), 50_000},
-		{NewMutex(MutexSetup{Name: "2 processes, 1 death", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true}), 40_000},
-		{NewMutex(MutexSetup{Name: "2 processes, 1 death, tries, settler", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Tries: true, Settler: true}), 20_000},
-		{NewMutex(MutexSetup{Name: "3 processes, no ticks", Goroutines: []int{1, 1, 1}, Quiet: true}), 40_000},
-		{NewMutex(MutexSetup{Name: "3 processes, 2 deaths", Goroutines: []int{1, 1, 1}, Deaths: 2, Ticks: true}), 20_000},
-		{NewMutex(MutexSetup{Name: "2 goroutines and 1 process, no ticks", Goroutines: []int{2, 1}, Quiet: true}), 40_000},
-		{NewMutex(MutexSetup{Name: "3 goroutines, no ticks", Goroutines: []int{3}, Quiet: true}), 40_000},
+		{NewMutex(MutexSetup{Name: "2 processes, tries, no ticks", Goroutines: []int{1, 1}, Tries: true}), 12_000},
+		{NewMutex(MutexSetup{Name: "2 processes, contexts end, no ticks", Goroutines: []int{1, 1}, Cancels: true}), 12_000},
+		{NewMutex(MutexSetup{Name: "2 processes, 1 death", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true}), 12_000},
+		{NewMutex(MutexSetup{Name: "2 processes, 1 death, tries, settler", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Tries: true, Settler: true}), 12_000},
+		{NewMutex(MutexSetup{Name: "3 processes, no ticks", Goroutines: []int{1, 1, 1}, Quiet: true}), 12_000},
+		{NewMutex(MutexSetup{Name: "3 processes, 2 deaths", Goroutines: []int{1, 1, 1}, Deaths: 2, Ticks: true}), 12_000},
+		{NewMutex(MutexSetup{Name: "2 goroutines and 1 process, no ticks", Goroutines: []int{2, 1}, Quiet: true}), 12_000},
+		{NewMutex(MutexSetup{Name: "3 goroutines, no ticks", Goroutines: []int{3}, Quiet: true}), 12_000},
 
-		{NewNames(NamesSetup{Name: "2 processes, 2 names, 1 slot", Processes: 2, Slots: 1, Names: 2, Last: 3, Fences: 2}), 40_000},
-		{NewNames(NamesSetup{Name: "the same, 1 death, settling", Processes: 2, Slots: 1, Names: 2, Last: 3, Fences: 2, Deaths: 1, Settle: true}), 40_000},
-		{NewNames(NamesSetup{Name: "3 processes, 2 names, 1 slot, 1 death", Processes: 3, Slots: 1, Names: 2, Last: 2, Fences: 1, Deaths: 1, Settle: true}), 40_000},
-		{NewNames(NamesSetup{Name: "2 processes, 2 names, 2 slots, 1 death", Processes: 2, Slots: 2, Names: 2, Last: 2, Fences: 1, Deaths: 1, Settle: true}), 40_000},
+		{NewNames(NamesSetup{Name: "2 processes, 2 names, 1 slot", Processes: 2, Slots: 1, Names: 2, Last: 3, Fences: 2}), 12_000},
+		{NewNames(NamesSetup{Name: "the same, 1 death, settling", Processes: 2, Slots: 1, Names: 2, Last: 3, Fences: 2, Deaths: 1, Settle: true}), 12_000},
+		{NewNames(NamesSetup{Name: "3 processes, 2 names, 1 slot, 1 death", Processes: 3, Slots: 1, Names: 2, Last: 2, Fences: 1, Deaths: 1, Settle: true}), 12_000},
+		{NewNames(NamesSetup{Name: "2 processes, 2 names, 2 slots, 1 death", Processes: 2, Slots: 2, Names: 2, Last: 2, Fences: 1, Deaths: 1, Settle: true}), 12_000},
 
-		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 1 ticket, no ticks", Processes: 2, Tickets: 1, Most: 1}), 30_000},
-		{NewSemaphore(SemaphoreSetup{Name: "the same, contexts end", Processes: 2, Tickets: 1, Most: 1, Cancels: true}), 30_000},
-		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 1 ticket, 1 death", Processes: 2, Tickets: 1, Most: 1, Deaths: 1, Ticks: true, Settle: true}), 30_000},
-		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 2 tickets, no ticks", Processes: 2, Tickets: 2, Most: 2}), 30_000},
-		{NewSemaphore(SemaphoreSetup{Name: "3 processes, 1 ticket, no ticks", Processes: 3, Tickets: 1, Most: 1}), 30_000},
+		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 1 ticket, no ticks", Processes: 2, Tickets: 1, Most: 1}), 12_000},
+		{NewSemaphore(SemaphoreSetup{Name: "the same, contexts end", Processes: 2, Tickets: 1, Most: 1, Cancels: true}), 12_000},
+		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 1 ticket, 1 death", Processes: 2, Tickets: 1, Most: 1, Deaths: 1, Ticks: true, Settle: true}), 12_000},
+		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 2 tickets, no ticks", Processes: 2, Tickets: 2, Most: 2}), 12_000},
+		{NewSemaphore(SemaphoreSetup{Name: "3 processes, 1 ticket, no ticks", Processes: 3, Tickets: 1, Most: 1}), 12_000},
 
-		{NewRWMutex(RWMutexSetup{Name: "2 processes, all they can do, no ticks", Processes: 2, Roles: rw}), 40_000},
-		{NewRWMutex(RWMutexSetup{Name: "2 processes, contexts end, no ticks", Processes: 2, Roles: rw[:2], Cancels: true}), 40_000},
-		{NewRWMutex(RWMutexSetup{Name: "2 processes, 1 death, settling", Processes: 2, Roles: rw, Deaths: 1, Ticks: true, Settle: true}), 40_000},
-		{NewRWMutex(RWMutexSetup{Name: "3 processes, no ticks", Processes: 3, Roles: rw[:2]}), 40_000},
-		{NewRWMutex(RWMutexSetup{Name: "3 processes, 1 death", Processes: 3, Roles: rw[:2], Deaths: 1, Ticks: true}), 40_000},
+		{NewRWMutex(RWMutexSetup{Name: "2 processes, all they can do, no ticks", Processes: 2, Roles: rw}), 12_000},
+		{NewRWMutex(RWMutexSetup{Name: "2 processes, contexts end, no ticks", Processes: 2, Roles: rw[:2], Cancels: true}), 12_000},
+		{NewRWMutex(RWMutexSetup{Name: "2 processes, 1 death, settling", Processes: 2, Roles: rw, Deaths: 1, Ticks: true, Settle: true}), 12_000},
+		{NewRWMutex(RWMutexSetup{Name: "3 processes, no ticks", Processes: 3, Roles: rw[:2]}), 12_000},
+		{NewRWMutex(RWMutexSetup{Name: "3 processes, 1 death", Processes: 3, Roles: rw[:2], Deaths: 1, Ticks: true}), 12_000},
 
-		{NewMembers(MembersSetup{Name: "2 processes, 2 entries, 1 death", Processes: 2, Entries: 2, Last: 3, Deaths: 1}), 40_000},
-		{NewMembers(MembersSetup{Name: "3 processes, 2 entries, 1 death", Processes: 3, Entries: 2, Last: 2, Deaths: 1}), 40_000},
-		{NewMembers(MembersSetup{Name: "3 processes, 3 entries, 2 deaths", Processes: 3, Entries: 3, Last: 1, Deaths: 2}), 40_000},
+		{NewMembers(MembersSetup{Name: "2 processes, 2 entries, 1 death", Processes: 2, Entries: 2, Last: 3, Deaths: 1}), 12_000},
+		{NewMembers(MembersSetup{Name: "3 processes, 2 entries, 1 death", Processes: 3, Entries: 2, Last: 2, Deaths: 1}), 12_000},
+		{NewMembers(MembersSetup{Name: "3 processes, 3 entries, 2 deaths", Processes: 3, Entries: 3, Last: 1, Deaths: 2}), 12_000},
 	}
 }
 
@@ -53,18 +75,18 @@ func Situations() []Situation {
 func Variants() []Variant {
 	var all []Variant
 	mutex := func(what string, s MutexSetup) {
-		s.Name, s.Break, s.Quiet = what, what, true
+		s.Name, s.Break = what, what
 		all = append(all, Variant{"mutex", what, NewMutex(s)})
 	}
 	three := []int{1, 1, 1}
-	mutex("W cleared at unlock", MutexSetup{Goroutines: three})
-	mutex("cancelled waiter keeps the wake", MutexSetup{Goroutines: three, Cancels: true})
-	mutex("no second wake after W is cleared", MutexSetup{Goroutines: three})
-	mutex("no L for those queued", MutexSetup{Goroutines: []int{2, 1}})
-	mutex("unbounded sleep", MutexSetup{Goroutines: []int{1, 1}, Deaths: 1})
-	mutex("S obeyed unasked", MutexSetup{Goroutines: []int{1, 1}, Deaths: 1, Ticks: true})
-	mutex("reclaim without A", MutexSetup{Goroutines: []int{1, 1}, Deaths: 1, Ticks: true})
-	mutex("reclaim by a store", MutexSetup{Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Settler: true})
+	mutex("W cleared at unlock", MutexSetup{Quiet: true, Once: true, Goroutines: three})
+	mutex("cancelled waiter keeps the wake", MutexSetup{Goroutines: []int{2, 1}, Cancels: true, Quiet: true, Once: true})
+	mutex("no second wake after W is cleared", MutexSetup{Quiet: true, Once: true, Goroutines: three})
+	mutex("no L for those queued", MutexSetup{Quiet: true, Goroutines: []int{2, 1}})
+	mutex("unbounded sleep", MutexSetup{Quiet: true, Goroutines: []int{1, 1}, Deaths: 1})
+	mutex("S obeyed unasked", MutexSetup{Goroutines: []int{1, 1}, Cancels: true})
+	mutex("reclaim without A", MutexSetup{Quiet: true, Goroutines: []int{1, 1}, Deaths: 1, Ticks: true})
+	mutex("reclaim by a store", MutexSetup{Quiet: true, Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Settler: true})
 
 	names := func(what string, s NamesSetup) {
 		s.Name, s.Break, s.Processes, s.Names, s.Fences = what, what, 2, 2, 2
@@ -110,10 +132,10 @@ func Variants() []Variant {
 		all = append(all, Variant{"members", what, NewMembers(s)})
 	}
 	members("member freed before it is settled", MembersSetup{})
-	members("a slot that changes is not looked at again", MembersSetup{Entries: 3})
-	members("reclaim without generation", MembersSetup{Entries: 3})
-	members("entries freed by a store", MembersSetup{Entries: 3})
-	members("a ticket returned by two settlers", MembersSetup{Entries: 3})
+	members("a slot that changes is not looked at again", MembersSetup{Entries: 3, Corpse: true})
+	members("reclaim without generation", MembersSetup{Entries: 3, Corpse: true})
+	members("entries freed by a store", MembersSetup{Entries: 3, Corpse: true})
+	members("a ticket returned by two settlers", MembersSetup{Entries: 3, Corpse: true})
 	members("joins before it has locked its byte", MembersSetup{})
 	return all
 }

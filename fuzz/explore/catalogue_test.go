@@ -1,20 +1,49 @@
 package explore
 
 import (
-	"strings"
+	"sync"
 	"testing"
 )
 
-func TestVariants(t *testing.T) {
-	for _, v := range Variants() {
-		r := v.Model.Explore(600_000)
-		what := r.Violation
-		if what == "" {
-			what = "NOT FOUND"
-		}
-		t.Logf("%-10s %-52s %8d states %3d steps %5.1fs  %s", v.Protocol, v.Break, r.States, len(r.Trace), r.Took.Seconds(), what)
-		if strings.Contains(what, "can go on") && testing.Verbose() && len(r.Trace) < 1 {
+// TestSituations is the short form of make explore: the beginnings of each
+// model, whole if it is small.
+func TestSituations(t *testing.T) {
+	for _, s := range Situations() {
+		t.Run(s.Model.Name, func(t *testing.T) {
+			limit := s.Short
+			if testing.Short() {
+				limit /= 4
+			}
+			r := s.Model.Explore(limit)
 			t.Log(r)
-		}
+			if r.Violation != "" {
+				t.Error(r.Violation)
+			}
+			if r.States < min(limit, 1000) {
+				t.Errorf("only %d states: the model is stuck", r.States)
+			}
+		})
+	}
+}
+
+// variantStates is in how many states a variant must be found out.
+const variantStates = 250_000
+
+func TestVariants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	var mu sync.Mutex
+	for _, v := range Variants() {
+		t.Run(v.Protocol+"/"+v.Break, func(t *testing.T) {
+			t.Parallel()
+			found := v.Find(variantStates)
+			mu.Lock()
+			defer mu.Unlock()
+			t.Log(found)
+			if found.Violation == "" || len(found.Trace) == 0 {
+				t.Error("not found out")
+			}
+		})
 	}
 }

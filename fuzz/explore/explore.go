@@ -13,20 +13,22 @@ type Result struct {
 	Actors      int
 	States      int
 	Transitions int
-	Depth       int
+	Depth       int  // steps to the states farthest from the beginning
 	Complete    bool // all states were seen
 	Took        time.Duration
 	Violation   string // empty: none
 	Trace       []string
 }
 
+// Header names the columns of a Result.
+const Header = "model                                             actors     states transitions  steps  seen  seconds"
+
 func (r Result) String() string {
 	all := "all"
 	if !r.Complete {
 		all = "cut"
 	}
-	text := fmt.Sprintf("%-34s %2d actors %10d states %11d transitions  depth %3d  %s  %6.1f s",
-		r.Model, r.Actors, r.States, r.Transitions, r.Depth, all, r.Took.Seconds())
+	text := fmt.Sprintf("%-50s%6d %10d %11d %6d %5s %8.1f", r.Model, r.Actors, r.States, r.Transitions, r.Depth, all, r.Took.Seconds())
 	if r.Violation != "" {
 		text += fmt.Sprintf("\n  %s, after %d steps:\n    %s", r.Violation, len(r.Trace), strings.Join(r.Trace, "\n    "))
 	}

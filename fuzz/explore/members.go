@@ -14,6 +14,7 @@ type MembersSetup struct {
 	Entries   int
 	Last      uint16 // generation of an entry, after which nobody joins it
 	Deaths    int
+	Corpse    bool // process 1 died at the beginning, with the lock and the ticket
 	Break     string
 }
 
@@ -49,6 +50,16 @@ func NewMembers(setup MembersSetup) *Model {
 	m.Init = func(s *State) {
 		s.Mem[x.word] = uint64(robust.Free(memberSlotGeneration))
 		s.Mem[x.ticket] = uint64(freeOneTicket)
+		for k := range min(setup.Processes, setup.Entries) { // these have joined
+			s.Mem[x.state[k]] = uint64(words.NewMember(1, words.Attached, 0, uint32(k+1)))
+			s.Mem[x.ident[k]], s.Mem[x.byt[k]] = uint64(k+1), uint64(k+1)
+			s.Mem[x.me[k]] = 1<<16 | uint64(k+1)
+		}
+		if setup.Corpse {
+			s.Mem[x.word], s.Mem[x.ticket] = uint64(selfOf(0)), uint64(selfOf(0))
+			s.Mem[x.holder], s.Mem[x.keeper] = 1, 1
+			m.kill(s, 0)
+		}
 	}
 	m.Deaths = setup.Deaths
 	m.Killed = x.killed

@@ -16,6 +16,7 @@ type MutexSetup struct {
 	Tries      bool // some only try
 	Settler    bool // process 1 settles in the background
 	Quiet      bool // nobody wakes up for no reason
+	Once       bool // each user locks once
 	Break      string
 }
 
@@ -92,7 +93,7 @@ func (x *mutex) self(p *P) robust.Word { return selfOf(x.process(p)) }
 
 // user locks and unlocks, for ever.
 func (x *mutex) user(p *P) {
-	for top := p.Mark(); ; p.Again(top) {
+	for top := p.Mark(); ; p.Again(top) { // the beginning is where it is idle
 		try := x.setup.Tries && p.Choose("Lock or TryLock", 2) == 1
 		out := outcome(p.Call(func() uint64 {
 			if try {
@@ -107,6 +108,9 @@ func (x *mutex) user(p *P) {
 			x.inside(p)
 		}
 		p.Call(func() uint64 { x.unlock(p); return 0 })
+		if x.setup.Once {
+			return
+		}
 	}
 }
 

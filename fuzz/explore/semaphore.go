@@ -119,6 +119,33 @@ func (x *semaphore) check(s *State) string {
 			}
 		}
 	}
+	if w := robust.Word(s.Mem[x.latch]); w.IsFree() && !w.Has(robust.Abandoned) {
+		return x.checkWhole(s)
+	}
+	return ""
+}
+
+// checkWhole looks at what the latch guards while nobody holds it.
+func (x *semaphore) checkWhole(s *State) string {
+	queued := make([]bool, len(x.owner))
+	for i := s.Mem[x.queue]; i != 0; i = s.Mem[x.next[i-1]] {
+		if queued[i-1] {
+			return "the queue runs in a circle"
+		}
+		queued[i-1] = true
+	}
+	for i, at := range x.owner {
+		if words.KindOf(s.Mem[at]) == words.Wanted && !queued[i] {
+			return fmt.Sprintf("request %d waits and is not in the queue", i+1)
+		}
+	}
+	for t, at := range x.ticket {
+		w := words.Ticket(s.Mem[at])
+		i := w.Request()
+		if m, _ := w.Owner(); i != 0 && !x.dead(s, m) && s.Mem[x.owner[i-1]] != words.OwnerOf(m, words.Granted) {
+			return fmt.Sprintf("ticket %d is given to a request that was not granted", t)
+		}
+	}
 	return ""
 }
 
