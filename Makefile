@@ -3,9 +3,10 @@
 GO ?= go
 GOFLAGS ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+STATES ?= 2000000
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: help build demo test race user variants bench vet cross lint vuln clean
+.PHONY: help build demo test race user variants explore bench vet cross lint vuln clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 12
@@ -25,6 +26,9 @@ race: ## the tests under the race detector (needs a C compiler)
 
 user: ## the tests as an ordinary user (run as root)
 	./.ci/as-user
+
+explore: ## every interleaving of the protocols, and the broken variants (STATES=… for each model)
+	$(GO) run ./fuzz/explore/run -states $(STATES)
 
 bench: ## the benchmarks of package sync, on an arena's mutex and on sync.Mutex in one run
 	$(GO) test ./arena -run '^$$' -bench . -count 5

@@ -8,10 +8,11 @@ type Situation struct {
 	Short int // states; 0: only the long form
 }
 
-// Variant is a broken protocol, which must be found out.
+// Variant is a broken protocol, which must be found out, and the same
+// situation with the sound one.
 type Variant struct {
 	Protocol, Break string
-	Model           *Model
+	Model, Sound    *Model
 }
 
 // Found is how a variant was found out.
@@ -65,8 +66,8 @@ func Situations() []Situation {
 		{NewRWMutex(RWMutexSetup{Name: "3 processes, 1 death", Processes: 3, Roles: rw[:2], Deaths: 1, Ticks: true}), 12_000},
 
 		{NewMembers(MembersSetup{Name: "2 processes, 2 entries, 1 death", Processes: 2, Entries: 2, Last: 3, Deaths: 1}), 12_000},
-		{NewMembers(MembersSetup{Name: "3 processes, 2 entries, 1 death", Processes: 3, Entries: 2, Last: 2, Deaths: 1}), 12_000},
-		{NewMembers(MembersSetup{Name: "3 processes, 3 entries, 2 deaths", Processes: 3, Entries: 3, Last: 1, Deaths: 2}), 12_000},
+		{NewMembers(MembersSetup{Name: "3 processes, 2 entries, 2 deaths", Processes: 3, Entries: 2, Last: 4, Deaths: 2}), 12_000},
+		{NewMembers(MembersSetup{Name: "3 processes, 3 entries, 2 deaths", Processes: 3, Entries: 3, Last: 2, Deaths: 2}), 12_000},
 	}
 }
 
@@ -75,8 +76,10 @@ func Situations() []Situation {
 func Variants() []Variant {
 	var all []Variant
 	mutex := func(what string, s MutexSetup) {
-		s.Name, s.Break = what, what
-		all = append(all, Variant{"mutex", what, NewMutex(s)})
+		broken := s
+		broken.Name, broken.Break = what, what
+		s.Name, s.Ticks = "not: "+what, s.Ticks || s.Deaths > 0
+		all = append(all, Variant{"mutex", what, NewMutex(broken), NewMutex(s)})
 	}
 	three := []int{1, 1, 1}
 	mutex("W cleared at unlock", MutexSetup{Quiet: true, Once: true, Goroutines: three})
@@ -90,7 +93,9 @@ func Variants() []Variant {
 
 	names := func(what string, s NamesSetup) {
 		s.Name, s.Break, s.Processes, s.Names, s.Fences = what, what, 2, 2, 2
-		all = append(all, Variant{"names", what, NewNames(s)})
+		broken := s
+		s.Name, s.Break = "not: "+what, ""
+		all = append(all, Variant{"names", what, NewNames(broken), NewNames(s)})
 	}
 	names("newcomer does not look again under the latch", NamesSetup{Slots: 2, Last: 2})
 	names("reuse in the same generation", NamesSetup{Slots: 1, Last: 3})
@@ -102,7 +107,9 @@ func Variants() []Variant {
 	semaphore := func(what string, s SemaphoreSetup) {
 		s.Name, s.Break, s.Processes = what, what, max(s.Processes, 2)
 		s.Tickets, s.Most = max(s.Tickets, 1), max(s.Most, 1)
-		all = append(all, Variant{"semaphore", what, NewSemaphore(s)})
+		broken := s
+		s.Name, s.Break = "not: "+what, ""
+		all = append(all, Variant{"semaphore", what, NewSemaphore(broken), NewSemaphore(s)})
 	}
 	semaphore("newcomer does not look again", SemaphoreSetup{})
 	semaphore("looks whether anybody waits before it gives back", SemaphoreSetup{})
@@ -117,7 +124,9 @@ func Variants() []Variant {
 		if s.Roles == nil {
 			s.Roles = []string{"read", "write"}
 		}
-		all = append(all, Variant{"rwmutex", what, NewRWMutex(s)})
+		broken := s
+		s.Name, s.Break = "not: "+what, ""
+		all = append(all, Variant{"rwmutex", what, NewRWMutex(broken), NewRWMutex(s)})
 	}
 	rwmutex("reader looks at the gate before it adds", RWMutexSetup{})
 	rwmutex("writer looks at the cells before it shuts the gate", RWMutexSetup{})
@@ -129,7 +138,9 @@ func Variants() []Variant {
 	members := func(what string, s MembersSetup) {
 		s.Name, s.Break, s.Deaths = what, what, 1
 		s.Processes, s.Entries, s.Last = max(s.Processes, 3), max(s.Entries, 2), max(s.Last, 2)
-		all = append(all, Variant{"members", what, NewMembers(s)})
+		broken := s
+		s.Name, s.Break = "not: "+what, ""
+		all = append(all, Variant{"members", what, NewMembers(broken), NewMembers(s)})
 	}
 	members("member freed before it is settled", MembersSetup{})
 	members("a slot that changes is not looked at again", MembersSetup{Entries: 3, Corpse: true})

@@ -26,8 +26,12 @@ func TestSituations(t *testing.T) {
 	}
 }
 
-// variantStates is in how many states a variant must be found out.
-const variantStates = 250_000
+// variantStates is in how many states a variant must be found out, and
+// soundStates in how many of the same situation the sound protocol must not be.
+const (
+	variantStates = 250_000
+	soundStates   = 20_000
+)
 
 func TestVariants(t *testing.T) {
 	if testing.Short() {
@@ -38,11 +42,15 @@ func TestVariants(t *testing.T) {
 		t.Run(v.Protocol+"/"+v.Break, func(t *testing.T) {
 			t.Parallel()
 			found := v.Find(variantStates)
+			sound := v.Sound.Explore(min(found.States, soundStates))
 			mu.Lock()
 			defer mu.Unlock()
 			t.Log(found)
 			if found.Violation == "" || len(found.Trace) == 0 {
 				t.Error("not found out")
+			}
+			if sound.Violation != "" {
+				t.Errorf("the sound protocol is found out too: %v", sound)
 			}
 		})
 	}

@@ -39,10 +39,7 @@ type semaphore struct {
 	cancelled, holds, rung []Addr // of each actor; holds is its Tickets, rung its desk's
 }
 
-const (
-	semaphoreGeneration = 1
-	allTickets          = 1 << 32 // in holds: the tickets, beside who they are
-)
+const semaphoreGeneration = 1
 
 // NewSemaphore makes the model.
 func NewSemaphore(setup SemaphoreSetup) *Model {

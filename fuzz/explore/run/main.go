@@ -2,7 +2,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -62,7 +61,7 @@ func run(args []string, out io.Writer) error {
 		}
 	}
 	if violations+missed > 0 {
-		return errors.New(fmt.Sprintf("%d violations, %d variants not found out", violations, missed))
+		return fmt.Errorf("%d violations, %d variants not found out", violations, missed)
 	}
 	return nil
 }
