@@ -39,35 +39,35 @@ func (f Found) String() string {
 func Situations() []Situation {
 	rw := []string{"read", "write", "write, downgrade", "upgrade", "read, try upgrade"}
 	return []Situation{
-		{NewMutex(MutexSetup{Name: "2 processes, tries, no ticks", Goroutines: []int{1, 1}, Tries: true}), 12_000},
-		{NewMutex(MutexSetup{Name: "2 processes, contexts end, no ticks", Goroutines: []int{1, 1}, Cancels: true}), 12_000},
-		{NewMutex(MutexSetup{Name: "2 processes, 1 death", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true}), 12_000},
-		{NewMutex(MutexSetup{Name: "2 processes, 1 death, tries, settler", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Tries: true, Settler: true}), 12_000},
-		{NewMutex(MutexSetup{Name: "3 processes, no ticks", Goroutines: []int{1, 1, 1}, Quiet: true}), 12_000},
-		{NewMutex(MutexSetup{Name: "3 processes, 2 deaths", Goroutines: []int{1, 1, 1}, Deaths: 2, Ticks: true}), 12_000},
-		{NewMutex(MutexSetup{Name: "2 goroutines and 1 process, no ticks", Goroutines: []int{2, 1}, Quiet: true}), 12_000},
-		{NewMutex(MutexSetup{Name: "3 goroutines, no ticks", Goroutines: []int{3}, Quiet: true}), 12_000},
+		{NewMutex(MutexSetup{Name: "2 processes, tries, no ticks", Goroutines: []int{1, 1}, Tries: true}), 8_000},
+		{NewMutex(MutexSetup{Name: "2 processes, contexts end, no ticks", Goroutines: []int{1, 1}, Cancels: true}), 8_000},
+		{NewMutex(MutexSetup{Name: "2 processes, 1 death", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true}), 8_000},
+		{NewMutex(MutexSetup{Name: "2 processes, 1 death, tries, settler", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Tries: true, Settler: true}), 8_000},
+		{NewMutex(MutexSetup{Name: "3 processes, no ticks", Goroutines: []int{1, 1, 1}, Quiet: true}), 8_000},
+		{NewMutex(MutexSetup{Name: "3 processes, 2 deaths", Goroutines: []int{1, 1, 1}, Deaths: 2, Ticks: true}), 8_000},
+		{NewMutex(MutexSetup{Name: "2 goroutines and 1 process, no ticks", Goroutines: []int{2, 1}, Quiet: true}), 8_000},
+		{NewMutex(MutexSetup{Name: "3 goroutines, no ticks", Goroutines: []int{3}, Quiet: true}), 8_000},
 
-		{NewNames(NamesSetup{Name: "2 processes, 2 names, 1 slot", Processes: 2, Slots: 1, Names: 2, Last: 3, Fences: 2}), 12_000},
-		{NewNames(NamesSetup{Name: "the same, 1 death, settling", Processes: 2, Slots: 1, Names: 2, Last: 3, Fences: 2, Deaths: 1, Settle: true}), 12_000},
-		{NewNames(NamesSetup{Name: "3 processes, 2 names, 1 slot, 1 death", Processes: 3, Slots: 1, Names: 2, Last: 2, Fences: 1, Deaths: 1, Settle: true}), 12_000},
-		{NewNames(NamesSetup{Name: "2 processes, 2 names, 2 slots, 1 death", Processes: 2, Slots: 2, Names: 2, Last: 2, Fences: 1, Deaths: 1, Settle: true}), 12_000},
+		{NewNames(NamesSetup{Name: "2 processes, 2 names, 1 slot", Processes: 2, Slots: 1, Names: 2, Last: 3, Fences: 2}), 8_000},
+		{NewNames(NamesSetup{Name: "the same, 1 death, settling", Processes: 2, Slots: 1, Names: 2, Last: 3, Fences: 2, Deaths: 1, Settle: true}), 8_000},
+		{NewNames(NamesSetup{Name: "3 processes, 2 names, 1 slot, 1 death", Processes: 3, Slots: 1, Names: 2, Last: 2, Fences: 1, Deaths: 1, Settle: true}), 8_000},
+		{NewNames(NamesSetup{Name: "2 processes, 2 names, 2 slots, 1 death", Processes: 2, Slots: 2, Names: 2, Last: 2, Fences: 1, Deaths: 1, Settle: true}), 8_000},
 
-		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 1 ticket, no ticks", Processes: 2, Tickets: 1, Most: 1}), 12_000},
-		{NewSemaphore(SemaphoreSetup{Name: "the same, contexts end", Processes: 2, Tickets: 1, Most: 1, Cancels: true}), 12_000},
-		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 1 ticket, 1 death", Processes: 2, Tickets: 1, Most: 1, Deaths: 1, Ticks: true, Settle: true}), 12_000},
-		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 2 tickets, no ticks", Processes: 2, Tickets: 2, Most: 2}), 12_000},
-		{NewSemaphore(SemaphoreSetup{Name: "3 processes, 1 ticket, no ticks", Processes: 3, Tickets: 1, Most: 1}), 12_000},
+		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 1 ticket, no ticks", Processes: 2, Tickets: 1, Most: 1}), 8_000},
+		{NewSemaphore(SemaphoreSetup{Name: "the same, contexts end", Processes: 2, Tickets: 1, Most: 1, Cancels: true}), 8_000},
+		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 1 ticket, 1 death", Processes: 2, Tickets: 1, Most: 1, Deaths: 1, Ticks: true, Settle: true}), 8_000},
+		{NewSemaphore(SemaphoreSetup{Name: "2 processes, 2 tickets, no ticks", Processes: 2, Tickets: 2, Most: 2}), 8_000},
+		{NewSemaphore(SemaphoreSetup{Name: "3 processes, 1 ticket, no ticks", Processes: 3, Tickets: 1, Most: 1}), 8_000},
 
-		{NewRWMutex(RWMutexSetup{Name: "2 processes, all they can do, no ticks", Processes: 2, Roles: rw}), 12_000},
-		{NewRWMutex(RWMutexSetup{Name: "2 processes, contexts end, no ticks", Processes: 2, Roles: rw[:2], Cancels: true}), 12_000},
-		{NewRWMutex(RWMutexSetup{Name: "2 processes, 1 death, settling", Processes: 2, Roles: rw, Deaths: 1, Ticks: true, Settle: true}), 12_000},
-		{NewRWMutex(RWMutexSetup{Name: "3 processes, no ticks", Processes: 3, Roles: rw[:2]}), 12_000},
-		{NewRWMutex(RWMutexSetup{Name: "3 processes, 1 death", Processes: 3, Roles: rw[:2], Deaths: 1, Ticks: true}), 12_000},
+		{NewRWMutex(RWMutexSetup{Name: "2 processes, all they can do, no ticks", Processes: 2, Roles: rw}), 8_000},
+		{NewRWMutex(RWMutexSetup{Name: "2 processes, contexts end, no ticks", Processes: 2, Roles: rw[:2], Cancels: true}), 8_000},
+		{NewRWMutex(RWMutexSetup{Name: "2 processes, 1 death, settling", Processes: 2, Roles: rw, Deaths: 1, Ticks: true, Settle: true}), 8_000},
+		{NewRWMutex(RWMutexSetup{Name: "3 processes, no ticks", Processes: 3, Roles: rw[:2]}), 8_000},
+		{NewRWMutex(RWMutexSetup{Name: "3 processes, 1 death", Processes: 3, Roles: rw[:2], Deaths: 1, Ticks: true}), 8_000},
 
-		{NewMembers(MembersSetup{Name: "2 processes, 2 entries, 1 death", Processes: 2, Entries: 2, Last: 3, Deaths: 1}), 12_000},
-		{NewMembers(MembersSetup{Name: "3 processes, 2 entries, 2 deaths", Processes: 3, Entries: 2, Last: 4, Deaths: 2}), 12_000},
-		{NewMembers(MembersSetup{Name: "3 processes, 3 entries, 2 deaths", Processes: 3, Entries: 3, Last: 2, Deaths: 2}), 12_000},
+		{NewMembers(MembersSetup{Name: "2 processes, 2 entries, 1 death", Processes: 2, Entries: 2, Last: 3, Deaths: 1}), 8_000},
+		{NewMembers(MembersSetup{Name: "3 processes, 2 entries, 2 deaths", Processes: 3, Entries: 2, Last: 4, Deaths: 2}), 8_000},
+		{NewMembers(MembersSetup{Name: "3 processes, 3 entries, 2 deaths", Processes: 3, Entries: 3, Last: 2, Deaths: 2}), 8_000},
 	}
 }
 
@@ -117,7 +117,7 @@ func Variants() []Variant {
 	semaphore("queues before it says so", SemaphoreSetup{})
 	semaphore("mender takes back what was granted", SemaphoreSetup{Deaths: 1, Ticks: true})
 	semaphore("no mending after a death", SemaphoreSetup{Deaths: 1, Ticks: true})
-	semaphore("a ticket returned by two settlers", SemaphoreSetup{Processes: 3, Deaths: 1, Ticks: true, Settle: true})
+	semaphore("a ticket returned by two settlers", SemaphoreSetup{Processes: 3, Deaths: 1, Ticks: true})
 
 	rwmutex := func(what string, s RWMutexSetup) {
 		s.Name, s.Break, s.Processes = what, what, max(s.Processes, 2)

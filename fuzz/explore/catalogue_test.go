@@ -30,7 +30,7 @@ func TestSituations(t *testing.T) {
 // soundStates in how many of the same situation the sound protocol must not be.
 const (
 	variantStates = 250_000
-	soundStates   = 20_000
+	soundStates   = 6_000
 )
 
 func TestVariants(t *testing.T) {

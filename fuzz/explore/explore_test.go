@@ -134,7 +134,7 @@ func TestExploreChoosesAll(t *testing.T) {
 func TestTraceNamesFunctions(t *testing.T) {
 	r := NewMutex(MutexSetup{Name: "t", Goroutines: []int{1, 1}, Deaths: 1, Quiet: true}).Explore(10_000)
 	trace := strings.Join(r.Trace, "\n")
-	for _, part := range []string{"user 1", "held(1/1)", "lock (mutex.go:", "is killed", "sleeps on word"} {
+	for _, part := range []string{"user 1", "held(1/1)", "lock (mutex_acquire.go:", "is killed", "sleeps on word"} {
 		if !strings.Contains(trace, part) {
 			t.Errorf("no %q in\n%v", part, r)
 		}
