@@ -3,6 +3,7 @@
 GO ?= go
 GOFLAGS ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+STATES ?= 2000000
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: help build demo test race user crash explore torture fuzz variants bench bench-sync vet cross lint vuln clean
@@ -25,6 +26,9 @@ race: ## the tests under the race detector (needs a C compiler)
 
 user: ## the tests as an ordinary user (run as root)
 	./.ci/as-user
+
+explore: ## every interleaving of the protocols, and the broken variants (STATES=… for each model)
+	$(GO) run ./fuzz/explore/run -states $(STATES)
 
 FUZZTIME ?= 30s
 fuzz: ## each fuzz target in turn, for FUZZTIME=30s

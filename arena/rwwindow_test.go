@@ -46,7 +46,7 @@ func TestRWAgentFollowsAgent(t *testing.T) {
 	<-paused
 	ctx, cancel := context.WithCancel(context.Background())
 	second := goes(func() { m.RLockContext(ctx) })
-	awaitWaiting(t, m, 2)
+	awaitReaders(t, m, 2)
 	dying.Send("X-") // opens the gate, and dies before it lets them in
 	dying.Wait()
 	cancel() // the second finds the gate open, and lets both in
@@ -54,7 +54,7 @@ func TestRWAgentFollowsAgent(t *testing.T) {
 	writer.Send("X")
 	writer.Silent()
 	third := goes(m.RLock)
-	awaitWaiting(t, m, 1)
+	awaitReaders(t, m, 1)
 	writer.Silent() // time for the ticker to look, and to find nothing new
 
 	close(resume)
@@ -81,8 +81,8 @@ func goes(f func()) <-chan bool {
 	return done
 }
 
-// awaitWaiting returns when so many goroutines of this process wait to read.
-func awaitWaiting(t *testing.T, m *RWMutex, n uint32) {
+// awaitReaders returns when so many goroutines of this process wait to read.
+func awaitReaders(t *testing.T, m *RWMutex, n uint32) {
 	t.Helper()
 	until(t, "readers wait", func() bool { return m.cell.loadReading().cell.load().waiting() == n })
 }
