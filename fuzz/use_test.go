@@ -31,7 +31,7 @@ var opened = []error{
 
 // used are the errors that operations may return for what is in a file.
 var used = []error{
-	arena.ErrTimeout, arena.ErrNotHeld, arena.ErrKind, arena.ErrTableFull, arena.ErrTickets, arena.ErrTooMany,
+	arena.ErrTimeout, arena.ErrNotHeld, arena.ErrRobbed, arena.ErrKind, arena.ErrTableFull, arena.ErrTickets, arena.ErrTooMany,
 	arena.ErrSize, arena.ErrDestroyed, arena.ErrNoSemaphore, arena.ErrWasHeld, arena.ErrDamaged, arena.ErrMembersFull,
 	context.DeadlineExceeded,
 }
@@ -95,7 +95,7 @@ func (u *user) use(path string) {
 	if u.whole {
 		patience = longUse
 	}
-	a, err := arena.Open(path, &arena.Options{Label: "user", Timeout: patience, MustExist: true, Logger: quiet})
+	a, err := arena.Open(path, &arena.Options{Label: "user", Patience: arena.Patience{Timeout: patience}, MustExist: true, Logger: quiet})
 	if err != nil {
 		if !isOneOf(err, opened) {
 			u.t.Errorf("open: an error of no known kind: %v", err)
@@ -144,6 +144,8 @@ func (u *user) mutex(name string) {
 		if u.whole {
 			u.t.Errorf("%q is not to be had", name)
 		}
+		_, err := u.a.Break(ctx, name)
+		u.does("break", err)
 		return
 	}
 	m.Abandoned()
