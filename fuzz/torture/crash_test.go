@@ -32,12 +32,12 @@ type situation struct {
 
 var situations = []situation{
 	{name: "first of all", fresh: true, ordinal: []int{1, 3}},
-	{name: "alone", ordinal: []int{1, 2, 7}},
-	{name: "contended", rivals: 2, way: calm, ordinal: []int{1, 2, 7}},
+	{name: "alone", ordinal: []int{1, 2, 4, 7, 15}},
+	{name: "contended", rivals: 2, way: calm, ordinal: []int{1, 2, 4, 7, 15}},
 	{name: "with sleepers", rivals: 3, way: slow, ordinal: []int{1, 3}},
-	{name: "after a death", deaths: 1, ordinal: []int{1, 2, 3}},
+	{name: "after a death", deaths: 1, ordinal: []int{1, 2, 3, 5, 9}},
 	{name: "contended, after a death", deaths: 1, rivals: 1, way: calm, ordinal: []int{1, 3}},
-	{name: "after a death in the recovery from a death", deaths: 2, ordinal: []int{1, 2, 5}},
+	{name: "after a death in the recovery from a death", deaths: 2, ordinal: []int{1, 2, 3, 5}},
 	{name: "after three deaths", deaths: 3, ordinal: []int{1, 3}},
 }
 
@@ -102,8 +102,10 @@ func TestCrashMatrix(t *testing.T) {
 	if *fullMatrix && len(missed) > 0 {
 		t.Logf("never come to by workers: %v", missed)
 	}
-	if len(missed) > len(points)/2 {
-		t.Errorf("half of the points are never come to: %v", missed)
+	// Some need two processes to meet within nanoseconds; package arena's tests
+	// have a registry that misses none.
+	if most := len(points) / 2; len(missed) > most || *fullMatrix && len(missed) > most/2 {
+		t.Errorf("%d points are never come to: %v", len(missed), missed)
 	}
 }
 
