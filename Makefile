@@ -5,10 +5,10 @@ GOFLAGS ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: help build demo test race user crash torture fuzz variants bench vet cross lint vuln clean
+.PHONY: help build demo test race user crash explore torture fuzz variants bench bench-sync vet cross lint vuln clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
 
 build: ## build bin/lockd-inspect
 	$(GO) build -o bin/lockd-inspect ./lockd-inspect
@@ -46,7 +46,10 @@ torture: ## many processes on all kinds of locks, killed at random, for DURATION
 	$(GO) build -o bin/torture ./fuzz/torture
 	bin/torture -duration $(DURATION) $(TORTURE)
 
-bench: ## the benchmarks of package sync, on an arena's mutex and on sync.Mutex in one run
+bench: ## every case beside its peers in one run; BENCH=-short for a quick one, -write doc for doc/BENCHMARKS.md
+	$(GO) run ./internal/bench $(BENCH)
+
+bench-sync: ## the benchmarks of package sync, on an arena's mutex and on sync.Mutex in one run
 	$(GO) test ./arena -run '^$$' -bench . -count 5
 
 vet: ## gofmt, go vet

@@ -14,4 +14,6 @@ const (
 	variantJudgeRashly    = false // whoever is not proven gone is taken for gone
 	variantTakeAnyWord    = false // a reclaim swaps whatever the word is by then
 	variantPassGate       = false // readers do not look at the gate
+	variantNoSecondLook   = false // a detector believes what it saw once
+	variantNoVerdictOrder = false // detectors do not look whether another has decided
 )

@@ -15,6 +15,8 @@ var (
 	variantJudgeRashly    = variant("judge-rashly")
 	variantTakeAnyWord    = variant("take-any-word")
 	variantPassGate       = variant("pass-gate")
+	variantNoSecondLook   = variant("no-second-look")
+	variantNoVerdictOrder = variant("no-verdict-order")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }
