@@ -83,6 +83,7 @@ func TestCrashPoints(t *testing.T) {
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}
+	kills.report(t)
 	inSources := crashPointsInSources(t)
 	inCases := make(map[string]bool)
 	for name, c := range crashCases {
@@ -199,6 +200,7 @@ func (b *crashBench) crash(t *testing.T, name, point string) int {
 		}
 		t.Fatalf("the work of %q did not come to %s: %v; it said: %s", name, point, err, said)
 	}
+	kills.at(point)
 	return p.PID()
 }
 

@@ -153,6 +153,7 @@ func TestRWKilledAtEachStep(t *testing.T) {
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}
+	kills.report(t)
 	binary := buildWithCrashPoints(t)
 	for _, tc := range rwSteps {
 		t.Run(fmt.Sprintf("%s/%s%s%s", tc.point, tc.beside, tc.waiting, tc.act), func(t *testing.T) {
@@ -187,6 +188,7 @@ func TestRWKilledAtEachStep(t *testing.T) {
 			if err := victim.Wait(); err == nil {
 				t.Fatal("it was not killed")
 			}
+			kills.at(tc.point)
 			if waiting != nil {
 				if !together(tc.waiting, tc.before[0]) {
 					waiting.Expect("ok")
@@ -233,6 +235,8 @@ func TestRWSelfAdmittedKilled(t *testing.T) {
 	if err := reader.Wait(); err == nil {
 		t.Error("the reader was not killed")
 	}
+	kills.at("open.opened")
+	kills.at("read.admitted")
 	m.Lock()
 	m.Unlock()
 }
@@ -243,6 +247,7 @@ func TestRWHeirKilledAtEachStep(t *testing.T) {
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}
+	kills.report(t)
 	binary := buildWithCrashPoints(t)
 	for _, point := range rwHeirPoints {
 		for _, act := range []string{"R", "X", "settle"} {
@@ -258,7 +263,10 @@ func TestRWHeirKilledAtEachStep(t *testing.T) {
 				victim.Kill()
 				heir.Send("%s", act)
 				select {
-				case <-heir.Lines(): // killed, or it did not come by the point: its own settler does
+				case _, alive := <-heir.Lines(): // killed, or it did not come by the point: its own settler does
+					if !alive {
+						kills.at(point)
+					}
 				case <-time.After(proc.Soon):
 					t.Fatal("the heir neither died nor got the lock")
 				}

@@ -148,6 +148,7 @@ func TestSemaphoreCrashPoints(t *testing.T) {
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}
+	kills.report(t)
 	inSources := crashPointsInSources(t)
 	for point := range ticketCrashPoints() {
 		if !slices.Contains(inSources, point) {
@@ -300,4 +301,5 @@ func crashAt(t *testing.T, binary, path, name, point string) {
 		}
 		t.Fatalf("the work of %q did not come to %s: %v; it said: %s", name, point, err, said)
 	}
+	kills.at(point)
 }
