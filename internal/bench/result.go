@@ -32,6 +32,10 @@ type row struct {
 
 	OursOps   float64 `json:"ours_ops_per_s,omitempty"`
 	PeerOps   float64 `json:"peer_ops_per_s,omitempty"`
+	// Processor time of all of them for one operation, which other programs on
+	// the machine disturb less than the throughput.
+	OursCPU   float64 `json:"ours_cpu_ns,omitempty"`
+	PeerCPU   float64 `json:"peer_cpu_ns,omitempty"`
 	OursShare float64 `json:"ours_smallest_share,omitempty"` // of a fair one, over all rounds
 	PeerShare float64 `json:"peer_smallest_share,omitempty"`
 
@@ -69,7 +73,7 @@ type figures struct {
 	ns, low, high float64
 	each          []float64 // by round
 	ops           float64
-	share         float64
+	share, cpu    float64
 	allocs        float64
 	waits         *histogram
 	tail          *tail
@@ -78,11 +82,13 @@ type figures struct {
 func (m *measured) figures(u unit) figures {
 	var f figures
 	var counts []uint64
+	var cpu []float64
 	for _, s := range m.samples {
 		v := s.ns
 		switch u {
 		case perSecond:
 			v = s.ops
+			cpu = append(cpu, s.cpu)
 			if counts == nil {
 				counts = make([]uint64, len(s.counts))
 			}
@@ -106,6 +112,7 @@ func (m *measured) figures(u unit) figures {
 		f.ops = f.ns
 		f.ns = finite(1e9 / f.ops)
 		f.share = smallestShare(counts)
+		f.cpu, _, _ = quartiles(cpu)
 	case latency:
 		f.tail.P50, f.tail.P90 = f.waits.quantile(0.5), f.waits.quantile(0.9)
 		f.tail.P99, f.tail.P9999 = f.waits.quantile(0.99), f.waits.quantile(0.9999)
@@ -152,7 +159,7 @@ func rowsOf(c benchCase, list []measured) []row {
 		r := row{
 			Case: c.name, about: c.about, Ours: list[0].name, Peer: m.name, Kind: c.unit.String(), Better: "less",
 			Rounds: len(list[0].samples), OursNS: ours.ns, OursLow: ours.low, OursHigh: ours.high,
-			OursOps: ours.ops, OursShare: ours.share, OursTail: ours.tail,
+			OursOps: ours.ops, OursShare: ours.share, OursCPU: ours.cpu, OursTail: ours.tail,
 		}
 		if c.unit == perSecond {
 			r.Better = "more"
@@ -169,7 +176,7 @@ func rowsOf(c benchCase, list []measured) []row {
 		default:
 			peer = m.figures(c.unit)
 			r.PeerNS, r.PeerLow, r.PeerHigh = peer.ns, peer.low, peer.high
-			r.PeerOps, r.PeerShare, r.PeerTail = peer.ops, peer.share, peer.tail
+			r.PeerOps, r.PeerShare, r.PeerCPU, r.PeerTail = peer.ops, peer.share, peer.cpu, peer.tail
 			r.Ratio = finite(ours.ns / peer.ns)
 			if c.unit == perSecond {
 				r.Ratio = finite(ours.ops / peer.ops)
