@@ -30,8 +30,8 @@ type row struct {
 
 	OursAllocs *float64 `json:"ours_allocs,omitempty"`
 
-	OursOps   float64 `json:"ours_ops_per_s,omitempty"`
-	PeerOps   float64 `json:"peer_ops_per_s,omitempty"`
+	OursOps float64 `json:"ours_ops_per_s,omitempty"`
+	PeerOps float64 `json:"peer_ops_per_s,omitempty"`
 	// Processor time of all of them for one operation, which other programs on
 	// the machine disturb less than the throughput.
 	OursCPU   float64 `json:"ours_cpu_ns,omitempty"`
