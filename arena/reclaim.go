@@ -19,7 +19,11 @@ import (
 // binding's slot any more, it is let go, abandoned as it is.
 func (c *core) reclaim(b *binding, w robust.Word) outcome {
 	p, verdict := c.judge(w.Owner())
-	if verdict != robust.Gone || !c.seize(b.slot, w, p) {
+	if verdict != robust.Gone {
+		return busy
+	}
+	c.passRobberies(b.index, b.slot, p.member)
+	if !c.seize(b.slot, w, p) {
 		return busy
 	}
 	if c.stale(b) && !variantTrustBinding {

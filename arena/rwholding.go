@@ -33,7 +33,9 @@ func (h *handle) readFast() bool {
 //go:noinline
 func (m *RWMutex) rLockSlow(r *reading) {
 	r.takeBack()
-	must(m.readWaiting(request{ctx: context.Background(), unfailing: true, arena: m.arena}))
+	q, done := m.unfailing()
+	defer done()
+	must(m.readWaiting(q))
 }
 
 //go:noinline
@@ -60,14 +62,6 @@ func (h *handle) readReleased(r *reading, n counts) error {
 	}
 	r.tell(counts(atomic.AddUint64(r.counts, uint64(oneReader))))
 	return h.readRelease()
-}
-
-// bounded adds the arena's time-out to a context.
-func (h *handle) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if d := h.arena.options.Timeout; d > 0 {
-		return context.WithTimeout(ctx, d)
-	}
-	return ctx, func() {}
 }
 
 // inside calls f if the arena is open, and keeps it so.

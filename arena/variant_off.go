@@ -8,6 +8,7 @@ const (
 	variantClearW         = false // W cleared at unlock
 	variantNoTicks        = false // sleeps without a bound
 	variantKeepWake       = false // a cancelled waiter keeps the wake it consumed
+	variantRobbedRebinds  = false // a robbed process takes the lock before it has noticed
 	variantTrustBinding   = false // reclaiming does not check whose slot it is
 	variantTryNeverJudges = false // a failed try does not judge the owner
 )

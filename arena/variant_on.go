@@ -9,6 +9,7 @@ var (
 	variantClearW         = variant("clear-w")
 	variantNoTicks        = variant("no-ticks")
 	variantKeepWake       = variant("keep-wake")
+	variantRobbedRebinds  = variant("robbed-rebinds")
 	variantTrustBinding   = variant("trust-binding")
 	variantTryNeverJudges = variant("try-never-judges")
 )
