@@ -85,10 +85,10 @@ func (m *measured) figures(u unit) figures {
 	var cpu []float64
 	for _, s := range m.samples {
 		v := s.ns
+		cpu = append(cpu, s.cpu)
 		switch u {
 		case perSecond:
 			v = s.ops
-			cpu = append(cpu, s.cpu)
 			if counts == nil {
 				counts = make([]uint64, len(s.counts))
 			}
@@ -107,12 +107,12 @@ func (m *measured) figures(u unit) figures {
 		f.allocs += s.allocs / float64(len(m.samples))
 	}
 	f.ns, f.low, f.high = quartiles(f.each)
+	f.cpu, _, _ = quartiles(cpu)
 	switch u {
 	case perSecond:
 		f.ops = f.ns
 		f.ns = finite(1e9 / f.ops)
 		f.share = smallestShare(counts)
-		f.cpu, _, _ = quartiles(cpu)
 	case latency:
 		f.tail.P50, f.tail.P90 = f.waits.quantile(0.5), f.waits.quantile(0.9)
 		f.tail.P99, f.tail.P9999 = f.waits.quantile(0.99), f.waits.quantile(0.9999)
