@@ -23,7 +23,7 @@ type reply struct {
 	Ops     uint64      `json:"ops,omitempty"`     // operations done
 	Elapsed int64       `json:"elapsed,omitempty"` // in so many ns
 	CPU     int64       `json:"cpu,omitempty"`     // ns of processor time in that, user and system
-	Allocs  float64     `json:"allocs,omitempty"`  // per operation
+	Allocs  *float64    `json:"allocs,omitempty"`  // per operation
 	Counts  []uint64    `json:"counts,omitempty"`  // of each goroutine
 	Waits   [][2]uint64 `json:"waits,omitempty"`   // a histogram
 	Largest uint64      `json:"largest,omitempty"`

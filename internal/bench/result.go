@@ -74,7 +74,7 @@ type figures struct {
 	each          []float64 // by round
 	ops           float64
 	share, cpu    float64
-	allocs        float64
+	allocs        *float64
 	waits         *histogram
 	tail          *tail
 }
@@ -104,7 +104,9 @@ func (m *measured) figures(u unit) figures {
 			f.tail.Lost += s.lost
 		}
 		f.each = append(f.each, v)
-		f.allocs += s.allocs / float64(len(m.samples))
+		if s.allocs != nil && (f.allocs == nil || *f.allocs < *s.allocs) {
+			f.allocs = s.allocs // the most of any round
+		}
 	}
 	f.ns, f.low, f.high = quartiles(f.each)
 	f.cpu, _, _ = quartiles(cpu)
@@ -159,13 +161,10 @@ func rowsOf(c benchCase, list []measured) []row {
 		r := row{
 			Case: c.name, about: c.about, Ours: list[0].name, Peer: m.name, Kind: c.unit.String(), Better: "less",
 			Rounds: len(list[0].samples), OursNS: ours.ns, OursLow: ours.low, OursHigh: ours.high,
-			OursOps: ours.ops, OursShare: ours.share, OursCPU: ours.cpu, OursTail: ours.tail,
+			OursOps: ours.ops, OursShare: ours.share, OursCPU: ours.cpu, OursTail: ours.tail, OursAllocs: ours.allocs,
 		}
 		if c.unit == perSecond {
 			r.Better = "more"
-		}
-		if c.unit == perOperation {
-			r.OursAllocs = &ours.allocs
 		}
 		peer := figures{}
 		switch {
