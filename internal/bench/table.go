@@ -84,10 +84,12 @@ func nanoseconds(ns float64) string {
 	switch {
 	case ns < 100:
 		return fmt.Sprintf("%.1f ns", ns)
-	case ns < 1e4:
+	case ns < 1e3:
 		return fmt.Sprintf("%.0f ns", ns)
+	case ns < 1e5:
+		return fmt.Sprintf("%.2f µs", ns/1e3)
 	case ns < 1e6:
-		return fmt.Sprintf("%.1f µs", ns/1e3)
+		return fmt.Sprintf("%.0f µs", ns/1e3)
 	case ns < 1e9:
 		return fmt.Sprintf("%.2f ms", ns/1e6)
 	}
