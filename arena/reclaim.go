@@ -45,7 +45,9 @@ func (c *core) seize(s *slot, w robust.Word, p peer) bool {
 	if abandoned {
 		next = w.Reclaimed(c.self)
 	}
-	if !s.word.CompareAndSwap(uint64(w), uint64(next)) {
+	if variantTakeAnyWord {
+		s.word.Store(uint64(next))
+	} else if !s.word.CompareAndSwap(uint64(w), uint64(next)) {
 		return false
 	}
 	crash.At("reclaim.taken")

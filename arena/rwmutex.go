@@ -272,15 +272,15 @@ func (m *RWMutex) Abandoned() (Death, bool) {
 	if d, ok := m.abandoned(); ok {
 		return d, true
 	}
-	var d Death
-	ok := false
-	m.inside(func(c *core) error {
-		if r := m.presentReading(); r != nil && r.cell.load().held() > 0 {
-			d, ok = deathOf(r.slot)
-		}
-		return nil
-	})
-	return d, ok
+	c := m.arena.core
+	if !c.gate.enter() { // a closed opening does: what the process holds it holds
+		return Death{}, false
+	}
+	defer c.gate.leave()
+	if r := m.presentReading(); r != nil && r.cell.load().held() > 0 {
+		return deathOf(r.slot)
+	}
+	return Death{}, false
 }
 
 // MarkConsistent is [Mutex.MarkConsistent]. Only who holds the lock

@@ -263,6 +263,7 @@ func (c *core) giveBackAll(retired bool) error {
 	c.giveBackCells(&read, retired)
 	c.giveBackTickets(&held)
 	c.giveBackRobberies()
+	c.giveBackSessions()
 	switch {
 	case held.count > 0 && read.count > 0:
 		return fmt.Errorf("arena: close %s: %w: %v passed on as abandoned, readers of %v taken out", c.path, ErrWasHeld, &held, &read)
