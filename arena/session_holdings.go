@@ -33,7 +33,7 @@ type hold struct {
 }
 
 type holdMore struct {
-	tickets []*Tickets
+	tickets []Tickets
 	where   string // in the source
 }
 

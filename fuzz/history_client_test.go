@@ -187,7 +187,7 @@ func (c *historian) semaphoreTurn() {
 		c.record(opResize, n, func(e *loggedEvent) { c.must(e, s.Resize(n)) })
 		return
 	}
-	var t *arena.Tickets
+	var t arena.Tickets
 	n := 1 + c.r.IntN(2)
 	e := c.record(opAcquire, n, func(e *loggedEvent) {
 		if c.r.IntN(3) == 0 {
