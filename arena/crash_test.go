@@ -45,7 +45,7 @@ var crashCases = map[string]crashCase{
 		"latch.held": {1, 2, 20}, "latch.release": {1, 2, 20}, "acquire.taken": {1, 30}, "release.freed": {1, 30},
 	}},
 	"evict": {prepare: fillTable, work: insertNames(60), points: map[string][]int{
-		"evict.word": {1, 2, 3, 50}, "evict.unlinked": {1, 2, 3, 50}, "evict.fence": {1, 2, 3, 50}, "evict.extension": {1, 2, 3, 50},
+		"evict.looked": {1, 2, 3, 50}, "evict.word": {1, 2, 3, 50}, "evict.unlinked": {1, 2, 3, 50}, "evict.fence": {1, 2, 3, 50}, "evict.extension": {1, 2, 3, 50},
 		"insert.claimed": {1, 2, 3, 50}, "insert.filled": {1, 2, 3, 50}, "insert.word": {1, 2, 3, 50},
 		"insert.live": {1, 2, 3, 50}, "insert.linked": {1, 2, 3, 50}, "latch.held": {1, 2, 50}, "latch.release": {1, 2, 3, 4, 100},
 	}},

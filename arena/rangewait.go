@@ -73,11 +73,9 @@ func (r *Ranges) lockSlow(ctx context.Context, s span) error {
 		return r.failed("lock", ErrClosed)
 	}
 	defer c.gate.leave()
-	if d := r.arena.options.Timeout; d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	}
+	q, done := r.patiently(ctx)
+	defer done()
+	ctx = q.ctx
 	began := futex.Now()
 	w := &rangeWait{span: s, party: r.holder.party()}
 	w.ranges, w.wake = w, make(chan struct{}, 1)
@@ -191,10 +189,11 @@ func (c *core) awaitRange(ctx context.Context, a *Arena, w *rangeWait) error {
 		defer stop()
 	}
 	c.meetRangeHolders(w)
-	bell := c.bell()
+	me := c.memberAt(c.member.Index)
+	bell := &me.bell
 	for {
 		rung := bell.Load()
-		agent := c.porter.represents(&w.ticketWait)
+		agent := c.porter.represents(&w.ticketWait, &me.answered)
 		if w.answered() {
 			return nil
 		}

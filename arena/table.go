@@ -255,6 +255,7 @@ func (c *core) fill(claimed, rest uint32, hash uint64, name string, kind Kind) p
 	s.deadPID.Store(0)
 	s.deadCause.Store(0)
 	s.abandonments.Store(0)
+	s.last.Store(0)
 	s.deadWhen.Store(0)
 	s.fence.Store(c.head.fenceHigh.Load())
 	s.inserted.Store(c.uptime())

@@ -12,6 +12,8 @@ var (
 	variantRobbedRebinds  = variant("robbed-rebinds")
 	variantTrustBinding   = variant("trust-binding")
 	variantTryNeverJudges = variant("try-never-judges")
+	variantLookOnce       = variant("look-once")
+	variantFreeBlindly    = variant("free-blindly")
 	variantJudgeRashly    = variant("judge-rashly")
 	variantTakeAnyWord    = variant("take-any-word")
 	variantPassGate       = variant("pass-gate")

@@ -180,7 +180,7 @@ func (c *historian) semaphoreTurn() {
 		c.record(opResize, n, func(e *loggedEvent) { e.done = s.Resize(n) == nil })
 		return
 	}
-	var t *arena.Tickets
+	var t arena.Tickets
 	n := 1 + c.r.IntN(2)
 	e := c.record(opAcquire, n, func(e *loggedEvent) {
 		if c.r.IntN(3) == 0 {
