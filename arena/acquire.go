@@ -63,7 +63,8 @@ type request struct {
 	ctx context.Context
 	// unfailing is for Lock, which waits on when the file was replaced.
 	unfailing bool
-	arena     *Arena // the opening that it goes through
+	arena     *Arena    // the opening that it goes through
+	seat      *readSeat // tells a session's detector where it waits to read, if not nil
 }
 
 func (h *handle) acquire(r request) error {
@@ -104,16 +105,7 @@ func (h *handle) acquire(r request) error {
 func (h *handle) explain(err error, began int64) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
-		e := &TimeoutError{Lock: h.cell.name, Waited: time.Duration(futex.Now() - began)}
-		if b := h.binding(); b != unbound {
-			if w := robust.Word(b.slot.word.Load()); !w.IsFree() && !h.arena.core.stale(b) {
-				e.HolderPID = int(w.PID())
-				if p, ok := h.arena.core.peerOf(w.Owner()); ok {
-					e.HolderLabel = p.label
-				}
-			}
-		}
-		return e
+		return h.timedOut(began)
 	case errors.Is(err, ErrClosed), errors.Is(err, ErrReplaced), errors.Is(err, context.Canceled):
 		return fmt.Errorf("arena: lock %q: %w", h.cell.name, err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"lockd/futex"
 	"lockd/internal/crash"
+	"lockd/internal/words"
 	"lockd/robust"
 )
 
@@ -31,61 +32,31 @@ import (
 //	waiting                        granted like the living, then zeroed
 //	vacant, taken out by eviction  a settler: its generation is not the slot's
 
-// counts is the word of a cell.
-//
-//	63    62 61        38 37          14 13     0
-//	| 1  0 | reads held | waiting       | epoch |   open
-//
-// Only an open cell admits: a fresh page (the arena was closed), a cell that
-// is nobody's or out of its chain, and one whose readers were subtracted once
-// too often, or added, differ in the upper two bits. The epoch grows when a
-// cell gets another owner, so that nobody subtracts the dead from their
-// successor.
-//
-// The low half is the futex word of those who wait, for it changes when they
-// are let in; the high half that of a writer, for it changes with the readers.
-type counts uint64
+// counts is the word of a cell: see words.Counts. The low half is the futex
+// word of those who wait, for it changes when they are let in; the high half
+// that of a writer, for it changes with the readers.
+type counts words.Counts
 
 const (
-	openCell  counts = 2 << 62
-	oneReader counts = 1 << 38
-	oneWaits  counts = 1 << 14
-	epochMask counts = oneWaits - 1
+	openCell  = counts(words.OpenCell)
+	oneReader = counts(words.OneReader)
+	oneWaits  = counts(words.OneWaits)
 
-	peopleMask = 1<<24 - 1
+	peopleMask = words.MaxPeople
 )
 
-func (n counts) isOpen() bool    { return n>>62 == openCell>>62 }
-func (n counts) low() uint32     { return uint32(n) }
-func (n counts) high() uint32    { return uint32(n >> 32) }
-func (n counts) held() uint32    { return uint32(n>>38) & peopleMask }
-func (n counts) waiting() uint32 { return uint32(n>>14) & peopleMask }
-func (n counts) epoch() counts   { return n & epochMask }
-
-// isEmpty tells whether nobody reads: not if one reader too many was added, or
-// subtracted, which is about to be undone.
-func (n counts) isEmpty() bool { return n>>62&1 == 0 && n.held() == 0 }
-
-// isFull tells an open cell to which one reader more was added than there is
-// room for.
-func (n counts) isFull() bool { return n>>62 == 3 && n.held() <= peopleMask/2 }
-
-// isReadFrom tells whether a reader can leave: there is one.
-func (n counts) isReadFrom() bool { return n.isOpen() && n.held() > 0 || n.isFull() }
-
-// opened is n for its next owner.
-func (n counts) opened() counts { return openCell | (n+1)&epochMask }
-
-// granted is n with all who wait let in.
-func (n counts) granted() counts {
-	k := counts(n.waiting())
-	return n + k*oneReader - k*oneWaits
-}
-
-// regretted is n with k of those who were let in waiting again.
-func (n counts) regretted(k uint32) counts {
-	return n - counts(k)*oneReader + counts(k)*oneWaits
-}
+func (n counts) isOpen() bool              { return words.Counts(n).IsOpen() }
+func (n counts) low() uint32               { return uint32(n) }
+func (n counts) high() uint32              { return uint32(n >> 32) }
+func (n counts) isEmpty() bool             { return words.Counts(n).IsEmpty() }
+func (n counts) isFull() bool              { return words.Counts(n).IsFull() }
+func (n counts) isReadFrom() bool          { return words.Counts(n).IsReadFrom() }
+func (n counts) held() uint32              { return words.Counts(n).Held() }
+func (n counts) waiting() uint32           { return words.Counts(n).Waiting() }
+func (n counts) epoch() counts             { return counts(words.Counts(n).Epoch()) }
+func (n counts) opened() counts            { return counts(words.Counts(n).Opened()) }
+func (n counts) granted() counts           { return counts(words.Counts(n).Granted()) }
+func (n counts) regretted(k uint32) counts { return counts(words.Counts(n).Regretted(k)) }
 
 func (r *record) load() counts { return counts(r.counts.Load()) }
 func (r *record) swap(old, new counts) bool {
