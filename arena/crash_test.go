@@ -96,6 +96,9 @@ func TestCrashPoints(t *testing.T) {
 	for point := range ticketCrashPoints() { // TestSemaphoreCrashPoints comes to these
 		inCases[point] = true
 	}
+	for _, point := range robberyPoints {
+		inCases[point] = true
+	}
 	for _, point := range rwPoints() {
 		inCases[point] = true
 	}

@@ -44,6 +44,7 @@ func decode(image []byte, v verdicts) (*Snapshot, error) {
 	p.decodeLocks(s)
 	p.decodeWaiters(s)
 	p.decodeTickets(s)
+	p.decodeSessions(s)
 	p.decodeLatches(s)
 	return s, err
 }

@@ -343,6 +343,8 @@ func (c *core) rebuild(s *stripe, number uint64, level uint32) {
 			}
 			c.restore(t, life)
 		}
+		c.bringUp(t, life) // as is what a robber who was killed has left
+		c.tagExtension(i, t)
 		head := c.chainHead(hash, level)
 		t.next.Store(head.Load())
 		head.Store(i)
