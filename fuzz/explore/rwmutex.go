@@ -76,6 +76,7 @@ func NewRWMutex(setup RWMutexSetup) *Model {
 	}
 	m.Deaths = setup.Deaths
 	m.Killed = x.killed
+	m.Spurious = true
 	m.Goal = m.AllIdle
 	return m
 }
