@@ -3,7 +3,6 @@
 GO ?= go
 GOFLAGS ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-STATES ?= 2000000
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: help build demo test race user crash explore torture fuzz variants bench bench-sync vet cross lint vuln clean

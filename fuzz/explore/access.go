@@ -144,8 +144,16 @@ func (s *State) wake(actor int) {
 	a.status, a.waits = woken, [2]Addr{}
 }
 
-// Sleep sleeps at the futex while the low half of the word has this value and
-// the other word, if there is one, is 0.
+// half is the half of a word that is slept on.
+func (s *State) half(at Addr) uint32 {
+	if at&high != 0 {
+		return uint32(s.Mem[at&^high] >> 32)
+	}
+	return uint32(s.Mem[at])
+}
+
+// Sleep sleeps at the futex while the low half of the word, or with high its
+// high half, has this value and the other word, if there is one, is 0.
 func (p *P) Sleep(at Addr, value uint32, other Addr) {
 	if _, logged := p.begin(0); logged {
 		return
@@ -154,7 +162,7 @@ func (p *P) Sleep(at Addr, value uint32, other Addr) {
 	case p.a.status == woken:
 		p.a.status = running
 		p.say("is awake")
-	case uint32(p.s.Mem[at]) == value && p.s.Mem[other] == 0:
+	case p.s.half(at) == value && p.s.Mem[other] == 0:
 		p.a.status, p.a.waits = asleep, [2]Addr{at, other}
 		p.say("sleeps on %s", p.name(at))
 		panic(stop{})

@@ -117,7 +117,7 @@ func Variants() []Variant {
 	semaphore("queues before it says so", SemaphoreSetup{})
 	semaphore("mender takes back what was granted", SemaphoreSetup{Deaths: 1, Ticks: true})
 	semaphore("no mending after a death", SemaphoreSetup{Deaths: 1, Ticks: true})
-	semaphore("a ticket returned by two settlers", SemaphoreSetup{Processes: 3, Deaths: 1, Ticks: true})
+	semaphore("a ticket returned by two settlers", SemaphoreSetup{Processes: 3, Deaths: 1, Ticks: true, Settle: true})
 
 	rwmutex := func(what string, s RWMutexSetup) {
 		s.Name, s.Break, s.Processes = what, what, max(s.Processes, 2)
@@ -131,7 +131,7 @@ func Variants() []Variant {
 	rwmutex("reader looks at the gate before it adds", RWMutexSetup{})
 	rwmutex("writer looks at the cells before it shuts the gate", RWMutexSetup{})
 	rwmutex("lets itself in and does not look again", RWMutexSetup{})
-	rwmutex("writer says that it waits after its last look", RWMutexSetup{})
+	rwmutex("leaves and does not tell the writer", RWMutexSetup{})
 	rwmutex("lets in before it opens the gate", RWMutexSetup{})
 	rwmutex("the gate is opened before A is set", RWMutexSetup{Processes: 3, Deaths: 1, Ticks: true})
 

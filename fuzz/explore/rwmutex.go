@@ -23,17 +23,17 @@ type RWMutexSetup struct {
 // rwmutex, one goroutine a process, which has a cell, and its ticker. How one
 // waits for the owner word is left out, for that is the mutex's model.
 //
-// A futex word that only counts, grants and drained, is 1 if somebody has
-// added to it since its only sleeper last loaded it.
+// The epoch of a cell is kept to one bit, so that there are not states without
+// end: one goroutine waits at a cell, and no two waits of it overlap.
 type rwmutex struct {
 	Model
 	setup RWMutexSetup
 
-	word, gate                    Addr
-	counts, owner, grants, driven []Addr // of each cell; driven is drained
-	waits, nudged                 []Addr // of each process: it waits to read; its agent is nudged
-	drains, drainNudged           []Addr // … a writer of it sleeps, at that cell
-	cancelled                     []Addr
+	word, gate          Addr
+	counts, owner       []Addr // of each cell
+	waits, nudged       []Addr // of each process: it waits to read; its agent is nudged
+	drains, drainNudged []Addr // … a writer of it sleeps, at that cell
+	cancelled           []Addr
 
 	writer, upgradable, died Addr // ghosts: who is inside, and whether a writer died there
 	reads                    []Addr
@@ -57,7 +57,6 @@ func NewRWMutex(setup RWMutexSetup) *Model {
 	}
 	x.word, x.gate = m.ownerWord("word"), m.ownerWord("gate")
 	x.counts, x.owner = m.words(n, "counts of cell %d"), m.words(n, "owner of cell %d")
-	x.grants, x.driven = m.words(n, "grants of cell %d"), m.words(n, "drained of cell %d")
 	x.waits, x.nudged = m.words(n, "process %d waits to read"), m.words(n, "nudged reader of process %d")
 	x.drains, x.drainNudged = m.words(n, "process %d drains cell"), m.words(n, "nudged writer of process %d")
 	x.writer, x.upgradable, x.died = m.word("who writes"), m.word("who holds upgradably"), m.word("a writer died inside")
@@ -77,6 +76,7 @@ func NewRWMutex(setup RWMutexSetup) *Model {
 	}
 	m.Deaths = setup.Deaths
 	m.Killed = x.killed
+	m.Spurious = true
 	m.Goal = m.AllIdle
 	return m
 }
@@ -96,7 +96,7 @@ func (x *rwmutex) add(p *P, k int, d words.Counts) words.Counts {
 }
 
 func (x *rwmutex) killed(s *State, k int) {
-	for _, at := range [][]Addr{x.waits, x.nudged, x.drains, x.drainNudged, x.reads, x.grants, x.cancelled} {
+	for _, at := range [][]Addr{x.waits, x.nudged, x.drains, x.drainNudged, x.reads, x.cancelled} {
 		if at != nil {
 			s.Mem[at[k]] = 0
 		}
@@ -240,4 +240,10 @@ func (x *rwmutex) user(p *P) {
 			}
 		}
 	}
+}
+
+// granted is Granted with a short epoch.
+func granted(n words.Counts) words.Counts {
+	g := n.Granted()
+	return g&^words.EpochMask | g.Epoch()&1
 }

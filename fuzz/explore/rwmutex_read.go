@@ -5,7 +5,7 @@ import (
 	"lockd/robust"
 )
 
-// The steps of arena/readers.go and read.go.
+// The steps of arena/readers.go, read.go and lobby.go.
 
 func (x *rwmutex) rLock(p *P) bool {
 	k := x.process(p)
@@ -31,9 +31,8 @@ func (x *rwmutex) leave(p *P, k int) {
 }
 
 func (x *rwmutex) tellWriter(p *P, k int, n words.Counts) {
-	if n.Held() == 0 && p.Word(x.gate).Has(robust.Waiters) {
-		p.Store(x.driven[k], 1)
-		p.WakeAll(x.driven[k])
+	if x.setup.Break != "leaves and does not tell the writer" && n.IsEmpty() && p.Word(x.gate).Has(robust.Waiters) {
+		p.WakeAll(x.counts[k] | high)
 	}
 }
 
@@ -78,14 +77,14 @@ func (x *rwmutex) representReaders(p *P) int {
 	k := x.process(p)
 	for top := p.Mark(); ; p.Again(top) {
 		nudged := p.Swap(x.nudged[k], 0) != 0
-		p.Store(x.grants[k], 0)
+		n := x.cell(p, k)
 		if out := int(p.Call(func() uint64 { return uint64(x.concluded(p)) })); out != readWaits {
 			return out
 		}
 		if p.Call(func() uint64 { return flag(x.attendGate(p, nudged)) }) != 0 {
 			continue
 		}
-		p.Sleep(x.grants[k], 0, x.nudged[k])
+		p.Sleep(x.counts[k], uint32(n), x.nudged[k])
 	}
 }
 
@@ -118,7 +117,7 @@ func (x *rwmutex) reconcile(p *P) bool {
 			if n.Waiting() == 0 {
 				return 0
 			}
-			if !x.swap(p, k, n, n.Granted()) {
+			if !x.swap(p, k, n, granted(n)) {
 				continue
 			}
 			if x.setup.Break == "lets itself in and does not look again" || p.Load(x.gate) == 0 {
@@ -216,12 +215,8 @@ func (x *rwmutex) grantAll(p *P) {
 				if n.Waiting() == 0 {
 					return 0
 				}
-				if x.swap(p, k, n, n.Granted()) {
-					p.Do("grants", func(s *State) uint64 {
-						s.Mem[x.grants[k]] = flag(!x.ProcessDead(s, k))
-						return 0
-					})
-					p.WakeAll(x.grants[k])
+				if x.swap(p, k, n, granted(n)) {
+					p.WakeAll(x.counts[k])
 					return 0
 				}
 			}

@@ -99,13 +99,10 @@ func (x *rwmutex) drain(p *P) bool {
 		for top, waited, k := p.Mark(), uint64(0), uint64(0); ; p.Again(top, waited, k) {
 			waited, k = p.Var(waited), p.Var(k)
 			last := int(k) == len(x.counts)-1
-			if x.cell(p, int(k)).Held() != 0 {
-				late := x.setup.Break == "writer says that it waits after its last look"
-				if !late {
-					p.Store(x.gate, uint64(x.self(p)|robust.Waiters))
-				}
+			if !x.cell(p, int(k)).IsEmpty() {
+				p.Store(x.gate, uint64(x.self(p)|robust.Waiters))
 				waited = 1
-				if p.Call(func() uint64 { return flag(x.drainCell(p, int(k), late)) }) == 0 {
+				if p.Call(func() uint64 { return flag(x.drainCell(p, int(k))) }) == 0 {
 					return 0
 				}
 			} else if last && waited == 0 {
@@ -124,7 +121,7 @@ func (x *rwmutex) drain(p *P) bool {
 	}) != 0
 }
 
-func (x *rwmutex) drainCell(p *P, k int, late bool) bool {
+func (x *rwmutex) drainCell(p *P, k int) bool {
 	me := x.process(p)
 	over := func() {
 		p.Ghost(func(s *State) {
@@ -137,8 +134,8 @@ func (x *rwmutex) drainCell(p *P, k int, late bool) bool {
 	p.Do("drains", func(s *State) uint64 { s.Mem[x.drains[me]] = uint64(k + 1); return 0 })
 	for top := p.Mark(); ; p.Again(top) {
 		nudged := p.Swap(x.drainNudged[me], 0) != 0
-		p.Store(x.driven[k], 0)
-		if p.Call(func() uint64 { return flag(x.cell(p, k).Held() == 0) }) != 0 {
+		n := x.cell(p, k)
+		if n.IsEmpty() {
 			p.Do("has drained", func(*State) uint64 { return 0 })
 			over()
 			return true
@@ -152,10 +149,7 @@ func (x *rwmutex) drainCell(p *P, k int, late bool) bool {
 			x.bury(p, k, owner, false)
 			continue
 		}
-		if late {
-			p.Store(x.gate, uint64(x.self(p)|robust.Waiters))
-		}
-		p.Sleep(x.driven[k], 0, x.drainNudged[me])
+		p.Sleep(x.counts[k]|high, uint32(n>>32), x.drainNudged[me])
 	}
 }
 
@@ -228,7 +222,7 @@ func (x *rwmutex) tryExclude(p *P) bool {
 	}
 	p.Store(x.gate, uint64(x.self(p)|robust.Waiters))
 	for k := range x.counts {
-		if k != me && p.Call(func() uint64 { return flag(x.cell(p, k).Held() == 0 || x.buryIfGone(p, k)) }) == 0 {
+		if k != me && p.Call(func() uint64 { return flag(x.cell(p, k).IsEmpty() || x.buryIfGone(p, k)) }) == 0 {
 			x.reopen(p)
 			return false
 		}
@@ -256,5 +250,5 @@ func (x *rwmutex) buryIfGone(p *P, k int) bool {
 		return false
 	}
 	x.bury(p, k, owner, false)
-	return x.cell(p, k).Held() == 0
+	return x.cell(p, k).IsEmpty()
 }

@@ -94,6 +94,7 @@ func NewSemaphore(setup SemaphoreSetup) *Model {
 			m.latched[x.next[i]], m.latched[x.count[i]] = true, true
 		}
 	}
+	m.Spurious = true
 	m.Check = x.check
 	m.Goal = m.AllIdle
 	return m

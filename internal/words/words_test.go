@@ -52,13 +52,22 @@ func TestCounts(t *testing.T) {
 				t.Errorf("%d held, %d waiting: %#x", held, waiting, m)
 			}
 			g := m.Granted()
-			if g.Held() != uint32(held+waiting) || g.Waiting() != 0 || !g.IsOpen() || g.Epoch() != 42 {
+			if g.Held() != uint32(held+waiting) || g.Waiting() != 0 || !g.IsOpen() || g.Epoch() != 43 {
 				t.Errorf("granted: %#x", g)
 			}
-			if g.Regretted(uint32(waiting)) != m {
-				t.Errorf("regretted: %#x", g.Regretted(uint32(waiting)))
+			if r := g.Regretted(uint32(waiting)); r.Held() != m.Held() || r.Waiting() != m.Waiting() || !r.IsOpen() {
+				t.Errorf("regretted: %#x", r)
+			}
+			if m.IsEmpty() != (held == 0) || m.IsReadFrom() != (held > 0) || m.IsFull() {
+				t.Errorf("%d held: empty %v, read from %v, full %v", held, m.IsEmpty(), m.IsReadFrom(), m.IsFull())
 			}
 		}
+	}
+	if m := n + MaxPeople*OneReader + OneReader; m.IsOpen() || !m.IsFull() || m.IsEmpty() || !m.IsReadFrom() {
+		t.Errorf("one reader more than there is room for: %#x", m)
+	}
+	if m := n - OneReader; m.IsEmpty() || m.IsFull() || m.IsReadFrom() {
+		t.Errorf("one reader less than none: %#x", m)
 	}
 	if (n - OneReader).IsOpen() || n.Epoch().IsOpen() || Counts(0).IsOpen() {
 		t.Error("subtracted once too often, closed, or a fresh page, it is not open")
