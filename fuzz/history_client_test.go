@@ -2,7 +2,6 @@ package fuzz
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -218,14 +217,4 @@ func bitsOf(numbers []int) (bits uint32) {
 		bits |= 1 << n
 	}
 	return bits
-}
-
-func ticketsText(bits uint32) string {
-	var numbers []int
-	for n := range 32 {
-		if bits&(1<<n) != 0 {
-			numbers = append(numbers, n)
-		}
-	}
-	return fmt.Sprint(numbers)
 }

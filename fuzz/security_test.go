@@ -62,7 +62,10 @@ func init() {
 			case 3:
 				unix.Mkfifo(path, 0o666)
 			case 4:
-				os.WriteFile(path, []byte("lockd\x00A1"), 0o666)
+				// Not written in place: that could cut off what the opener has mapped,
+				// if he is the same user.
+				os.WriteFile(path+".cut", []byte("lockd\x00A1"), 0o666)
+				os.Rename(path+".cut", path)
 			case 5:
 				os.Link(own, path)
 			}

@@ -206,9 +206,9 @@ func fill(t *testing.T) map[string][]byte {
 			t.Fatal(err)
 		}
 		for i := range 1023 {
-			m := a.Mutex(fmt.Sprintf("name %d", 3000+i))
-			m.Lock()
-			m.Unlock()
+			if err := takeOnce(a, arena.LockInfo{Name: fmt.Sprintf("name %d", 3000+i), Kind: arena.KindMutex}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := a.Close(); err != nil {
 			t.Fatal(err)
