@@ -235,6 +235,15 @@ func (c *core) helpVerdict(v verdictWord) {
 	}
 }
 
+// closeVerdict takes the name out of the verdict word when the wait is over, so
+// that it is not taken for another's, later.
+func (c *core) closeVerdict(record uint32, w sessionWord) {
+	v := verdictWord(c.head.verdict.Load())
+	if v.record() == record && v.seq() == w.seq() {
+		c.head.verdict.CompareAndSwap(uint64(v), uint64(v.next(0, 0)))
+	}
+}
+
 func markVictim(r *sessionRecord, w sessionWord) {
 	r.wait.CompareAndSwap(uint64(w), uint64(w|victimBit))
 }
