@@ -262,10 +262,10 @@ func (s *sighting) suspect(i int) (ring, rest []int) {
 func (d *detector) judge(seen *sighting, rest []int) (gone map[robust.Member]bool, unknown bool) {
 	judged := map[robust.Member]bool{d.core.member: true}
 	for _, i := range rest {
-		if i >= len(seen.sessions) || judged[seen.sessions[i].member] {
+		m := seen.members[i]
+		if judged[m] {
 			continue
 		}
-		m := seen.sessions[i].member
 		judged[m] = true
 		switch _, verdict := d.core.judge(m); verdict {
 		case robust.Gone:
@@ -282,8 +282,8 @@ func (d *detector) judge(seen *sighting, rest []int) (gone map[robust.Member]boo
 
 // release takes away what members that are gone wait for.
 func (s *sighting) release(gone map[robust.Member]bool) {
-	for i := range s.sessions {
-		if gone[s.sessions[i].member] {
+	for i, m := range s.members {
+		if gone[m] {
 			s.graph.actors[i].waits = false
 		}
 	}
