@@ -186,6 +186,12 @@ func (d *detector) try(suspects map[uint32]*sessionWait) (victim *sessionWait, f
 	c.helpVerdict(last)
 	seen := c.sight()
 	crash.At("detector.seen")
+	return d.conclude(seen, suspects, last)
+}
+
+// conclude draws from what was seen after the verdict word was last loaded.
+func (d *detector) conclude(seen *sighting, suspects map[uint32]*sessionWait, last verdictWord) (victim *sessionWait, found bool) {
+	c := d.core
 	for i := range seen.sessions {
 		w := suspects[seen.sessions[i].record]
 		if w == nil || seen.sessions[i].member != c.member {
