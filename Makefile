@@ -26,6 +26,7 @@ race: ## the tests under the race detector (needs a C compiler)
 user: ## the tests as an ordinary user (run as root)
 	./.ci/as-user
 
+STATES ?= 2000000
 explore: ## every interleaving of the protocols, and the broken variants (STATES=… for each model)
 	$(GO) run ./fuzz/explore/run -states $(STATES)
 

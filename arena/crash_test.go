@@ -103,6 +103,9 @@ func TestCrashPoints(t *testing.T) {
 	for _, point := range robberyPoints {
 		inCases[point] = true
 	}
+	for point := range sessionPoints { // TestSessionCrashPoints
+		inCases[point] = true
+	}
 	for _, point := range rwPoints() {
 		inCases[point] = true
 	}

@@ -115,11 +115,11 @@ func (p party) must(session, format string, args ...any) {
 func (p party) begin(t testing.TB, a *Arena, session, format string, args ...any) {
 	t.Helper()
 	p.Send("%s %s", session, fmt.Sprintf(format, args...))
-	awaitWaiting(t, a, session)
+	awaitSession(t, a, session)
 }
 
-// awaitWaiting returns once a session of this label is seen to wait.
-func awaitWaiting(t testing.TB, a *Arena, label string) {
+// awaitSession returns once a session of this label is seen to wait.
+func awaitSession(t testing.TB, a *Arena, label string) {
 	t.Helper()
 	for ctx := within(t); ; {
 		s, err := ReadSnapshot(a.Path())

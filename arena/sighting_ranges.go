@@ -53,13 +53,14 @@ func (s *sighting) lay(slot uint32, l *graphLock) {
 			first: p.first, last: p.last, arrival: p.arrival, wanted: p.kind.isRangeWait(),
 			shared: p.kind.isShared(),
 		}
-		i, found := s.byRecord[p.session]
-		switch {
-		case found && s.sessions[i].member == p.member && (!piece.wanted || s.graph.actors[i].waits && s.graph.actors[i].slot == slot):
+		if piece.wanted {
+			i, there := s.requester(p.session, p.member, slot, 1)
+			if !there {
+				continue
+			}
 			piece.actor = i
-		case piece.wanted:
-			piece.actor = len(s.graph.actors)
-			s.graph.actors = append(s.graph.actors, graphActor{waits: true, slot: slot, count: 1})
+		} else if i, found := s.byRecord[p.session]; found && s.sessions[i].member == p.member {
+			piece.actor = i
 		}
 		l.pieces = append(l.pieces, piece)
 	}
