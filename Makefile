@@ -5,10 +5,10 @@ GOFLAGS ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: help build demo test race user variants bench vet cross lint vuln clean
+.PHONY: help build demo test race user crash explore torture fuzz variants bench bench-sync vet cross lint vuln clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
 
 build: ## build bin/lockd-inspect
 	$(GO) build -o bin/lockd-inspect ./lockd-inspect
@@ -26,7 +26,22 @@ race: ## the tests under the race detector (needs a C compiler)
 user: ## the tests as an ordinary user (run as root)
 	./.ci/as-user
 
-bench: ## the benchmarks of package sync, on an arena's mutex and on sync.Mutex in one run
+FUZZTIME ?= 30s
+fuzz: ## each fuzz target in turn, for FUZZTIME=30s
+	@for target in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do \
+		echo "$$target"; \
+		$(GO) test ./fuzz -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) || exit 1; \
+	done
+
+DURATION ?= 1m
+torture: ## many processes on all kinds of locks, killed at random, for DURATION=1m
+	$(GO) build -o bin/torture ./fuzz/torture
+	bin/torture -duration $(DURATION) $(TORTURE)
+
+bench: ## every case beside its peers in one run; BENCH=-short for a quick one, -write doc for doc/BENCHMARKS.md
+	$(GO) run ./internal/bench $(BENCH)
+
+bench-sync: ## the benchmarks of package sync, on an arena's mutex and on sync.Mutex in one run
 	$(GO) test ./arena -run '^$$' -bench . -count 5
 
 vet: ## gofmt, go vet

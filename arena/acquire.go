@@ -39,6 +39,7 @@ const (
 	busy  outcome = iota // somebody holds it, or goes first
 	taken                // it is ours
 	stale                // the binding's slot has another generation
+	full                 // no more readers can be counted
 )
 
 // starvation is how long somebody waits before newcomers have to queue behind
@@ -62,7 +63,8 @@ type request struct {
 	ctx context.Context
 	// unfailing is for Lock, which waits on when the file was replaced.
 	unfailing bool
-	arena     *Arena // the opening that it goes through
+	arena     *Arena    // the opening that it goes through
+	seat      *readSeat // tells a session's detector where it waits to read, if not nil
 }
 
 func (h *handle) acquire(r request) error {
@@ -103,16 +105,7 @@ func (h *handle) acquire(r request) error {
 func (h *handle) explain(err error, began int64) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
-		e := &TimeoutError{Lock: h.cell.name, Waited: time.Duration(futex.Now() - began)}
-		if b := h.binding(); b != unbound {
-			if w := robust.Word(b.slot.word.Load()); !w.IsFree() && !h.arena.core.stale(b) {
-				e.HolderPID = int(w.PID())
-				if p, ok := h.arena.core.peerOf(w.Owner()); ok {
-					e.HolderLabel = p.label
-				}
-			}
-		}
-		return e
+		return h.timedOut(began)
 	case errors.Is(err, ErrClosed), errors.Is(err, ErrReplaced), errors.Is(err, context.Canceled):
 		return fmt.Errorf("arena: lock %q: %w", h.cell.name, err)
 	}
@@ -194,7 +187,7 @@ func (c *core) queueUp(r request, b *binding) (outcome, error) {
 	q := c.lot.enter(b.key(), b.slot)
 	defer c.lot.leave(q)
 
-	w := &waiter{wake: make(chan struct{}, 1), since: futex.Now()}
+	w := newWaiter()
 	q.mu.Lock()
 	q.count++
 	c.recordQueue(q)
@@ -207,11 +200,7 @@ func (c *core) queueUp(r request, b *binding) (outcome, error) {
 	q.mu.Unlock()
 
 	for !agent {
-		select {
-		case <-w.wake:
-		case <-r.ctx.Done():
-		case <-c.gate.closed:
-		}
+		c.rest(r, w)
 		q.mu.Lock()
 		switch err := c.stopped(r); {
 		case w.granted:
@@ -299,15 +288,21 @@ func (c *core) park(r request, q *queue, w *waiter) (granted bool) {
 	q.mu.Lock()
 	w.parked = true
 	q.mu.Unlock()
+	c.rest(r, w)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w.parked = false
+	return w.granted
+}
+
+// rest is the sleep of a goroutine that an agent, or a release in this process,
+// will signal. It may also have to give up.
+func (c *core) rest(r request, w *waiter) {
 	select {
 	case <-w.wake:
 	case <-r.ctx.Done():
 	case <-c.gate.closed:
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	w.parked = false
-	return w.granted
 }
 
 // succeed ends the agency of one who has taken the lock. While it holds, the

@@ -72,6 +72,11 @@ func (s *Semaphore) latched(ctx context.Context, f func(d *desk)) error {
 
 // acquire takes n tickets or waits for them.
 func (s *Semaphore) acquire(ctx context.Context, n int, mode uint32) (t *Tickets, err error) {
+	return s.acquireFor(ctx, n, mode, 0)
+}
+
+// acquireFor is acquire for the session in a record.
+func (s *Semaphore) acquireFor(ctx context.Context, n int, mode, session uint32) (t *Tickets, err error) {
 	err = s.useUntil(ctx, "acquire", func(ctx context.Context) error {
 		var out outcome
 		if t, out, err = s.attempt(ctx, n, mode, nil); err != nil || out == taken {
@@ -82,7 +87,7 @@ func (s *Semaphore) acquire(ctx context.Context, n int, mode uint32) (t *Tickets
 		if err != nil {
 			return err
 		}
-		w := c.newWait(claimed[0])
+		w := c.newWait(claimed[0], session)
 		t, out, err = s.attempt(ctx, n, mode, w)
 		if err != nil || out == taken {
 			c.unclaimRecords(claimed)
@@ -153,12 +158,14 @@ func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWa
 	return &Tickets{hall: s.hallOf(b, numbers[n-1]+1), held: numbers}, taken, nil
 }
 
-func (c *core) newWait(request uint32) *ticketWait {
+func (c *core) newWait(request, session uint32) *ticketWait {
 	r := recordIs[requestRecord](c, request)
-	return &ticketWait{
+	w := &ticketWait{
 		request: request, record: r, owner: &r.owner,
 		wanted: recordOwner(c.member, recordWanted), wake: make(chan struct{}, 1),
 	}
+	w.record.session.Store(session)
+	return w
 }
 
 // collect waits for the answer to a request and takes what was granted. The

@@ -29,6 +29,7 @@ import (
 //	unlock NAME     "ok" or the error
 //	mark NAME       MarkConsistent: "ok" or the error
 //	fence NAME      the number, or the error
+//	break NAME      "robbed PID LABEL" or the error
 //	hold FROM TO P  locks the names P0 … of that range: "held" or the error
 //	drop FROM TO P  unlocks them: "ok"
 //	exec            becomes another program under the same pid: "executed"
@@ -150,6 +151,12 @@ func (a *Arena) obey(verb, rest string) string {
 			return "ok"
 		}
 		return "held"
+	case "break":
+		d, err := a.Break(context.Background(), rest)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprintf("robbed %d %s", d.PID, d.Label)
 	case "exec":
 		exe, err := os.Executable()
 		if err != nil {

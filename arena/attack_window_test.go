@@ -3,6 +3,7 @@
 package arena
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -109,6 +110,37 @@ func TestTryAfterCutEviction(t *testing.T) {
 	}
 	if err := a.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The victim releases, and another process takes the lock, after the slot has
+// aged and before the robber has taken the word.
+func TestReleasedBeforeRobbed(t *testing.T) {
+	a := testArena(t, &Options{Logger: quiet})
+	victim, other := startActor(t, a.Path(), "victim"), startActor(t, a.Path(), "other")
+	for _, contended := range []bool{false, true} {
+		other.must("held", "lock m")
+		other.must("ok", "unlock m")
+		victim.must("held", "lock m")
+		if contended {
+			other.Send("lock m")
+			other.Silent()
+		}
+		crash.Pause("rob.aged", func() {
+			victim.must("ok", "unlock m")
+			if contended {
+				other.Expect("held")
+			} else {
+				other.must("held", "lock m")
+			}
+		})
+		if _, err := a.Break(t.Context(), "m"); !errors.Is(err, ErrNotHeld) {
+			t.Errorf("robbed of what was released: %v", err)
+		}
+		victim.must("busy", "try m")
+		other.must("ok", "unlock m")
+		victim.must("held", "lock m")
+		victim.must("ok", "unlock m")
 	}
 }
 

@@ -122,7 +122,8 @@ func TestBadArenaNamesAndOptions(t *testing.T) {
 		{Options{Mode: 0o400}, "Mode"},
 		{Options{MaxLocks: -1}, "MaxLocks"},
 		{Options{MaxLocks: maxLocks + 1}, "MaxLocks"},
-		{Options{Timeout: -1}, "Timeout"},
+		{Options{Patience: Patience{Timeout: -1}}, "Timeout"},
+		{Options{Patience: Patience{WarnAfter: -1}}, "WarnAfter"},
 	} {
 		if _, err := Open(path, &c.o); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%+v: %v", c.o, err)

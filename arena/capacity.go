@@ -50,7 +50,7 @@ func (s *Semaphore) claimWait(ctx context.Context) (*ticketWait, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.arena.core.newWait(claimed[0]), nil
+	return s.arena.core.newWait(claimed[0], 0), nil
 }
 
 // answerOf waits for the answer to a request that is not for tickets.

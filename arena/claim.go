@@ -207,8 +207,11 @@ func (c *core) evict(i uint32, s *slot, life slotLife) (evicted, inTheWay bool) 
 	}
 	defer l.end()
 	c.freshen(&l, stripe, hash%stripeCount)
+	if life.kind() == KindMutex && slotLife(s.life.Load()) == life {
+		c.forgetRobberies(i, s)
+	}
 	if slotLife(s.life.Load()) != life || s.hash.Load() != hash || s.state.Load() != 0 ||
-		s.records.Load() != 0 && life.kind() != KindRWMutex {
+		s.records.Load() != 0 && life.kind() != KindRWMutex || life.kind() == KindRWMutex && c.isRead(i, s) {
 		l.whole = true
 		return false, false
 	}

@@ -45,6 +45,8 @@ type core struct {
 	watcher  *robust.Watcher
 	ticker   ticker
 	settling settling
+	sessions sessionBook
+	detector detector
 	replaced atomic.Bool  // the file has lost its path
 	looked   atomic.Int64 // when checkReplacedOften looked, CLOCK_MONOTONIC ns
 
@@ -88,6 +90,7 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 	c.raiseLimit(o)
 	c.ticker.init(c)
 	c.settling.start(c)
+	c.detector.init(c)
 	return c, nil
 }
 
@@ -137,6 +140,7 @@ func (c *core) duplicate() (*os.File, error) {
 func (c *core) detach(inOrder bool) error {
 	c.gate.shut(c.nudgeAll)
 	c.ticker.stop()
+	c.detector.stop()
 	c.settling.stop()
 	c.watcher.Close()
 	c.muxer.stop()

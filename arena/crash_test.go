@@ -99,6 +99,9 @@ func TestCrashPoints(t *testing.T) {
 	for point := range rangeCrashPoints() { // TestRangesCrashPoints
 		inCases[point] = true
 	}
+	for _, point := range robberyPoints {
+		inCases[point] = true
+	}
 	for _, point := range rwPoints() {
 		inCases[point] = true
 	}

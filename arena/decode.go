@@ -45,6 +45,7 @@ func decode(image []byte, v verdicts) (*Snapshot, error) {
 	p.decodeWaiters(s)
 	p.decodeTickets(s)
 	p.decodeRanges(s)
+	p.decodeSessions(s)
 	p.decodeLatches(s)
 	return s, err
 }

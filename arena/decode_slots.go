@@ -162,7 +162,7 @@ func (s *Snapshot) addWaiter(l *LockInfo, r seenRecord, count uint32) {
 	if count == 0 {
 		return
 	}
-	w := WaiterInfo{Member: r.owner, Count: count, Since: r.since}
+	w := WaiterInfo{Member: r.owner, Count: count, Reading: r.kind == seenReaders, Since: r.since}
 	if m := s.member(r.owner); m != nil {
 		w.Known, w.PID, w.Label, w.Verdict = true, m.PID, m.Label, m.Verdict
 	}

@@ -46,6 +46,8 @@ var (
 	ErrTimeout = errors.New("timed out")
 	// ErrNotHeld: this process does not hold the lock.
 	ErrNotHeld = errors.New("not held")
+	// ErrRobbed: an operator took the lock away from this process meanwhile.
+	ErrRobbed = errors.New("lock was taken away")
 	// ErrKind: the name is in use by a lock of another kind.
 	ErrKind = errors.New("name is in use by another kind of lock")
 	// ErrClosed: the arena was closed.

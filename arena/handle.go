@@ -13,6 +13,7 @@ import (
 type handle struct {
 	cell  *cell
 	arena *Arena
+	own   *Patience // nil: the arena's
 }
 
 func (h *handle) binding() *binding { return h.cell.binding() }
@@ -38,14 +39,11 @@ func (b *binding) key() lotKey { return lotKey{b.index, b.generation} }
 // unbound is the binding of a handle that was never used: it always misses.
 var unbound = &binding{word: new(uint64), free: 1, self: 1}
 
-// lockContextSlow waits as the context and the arena's options say.
+// lockContextSlow waits as the context and the handle's patience say.
 func (h *handle) lockContextSlow(ctx context.Context) error {
-	if d := h.arena.options.Timeout; d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	}
-	return h.acquire(request{ctx: ctx, arena: h.arena})
+	r, done := h.patiently(ctx)
+	defer done()
+	return h.acquire(r)
 }
 
 // tryPatience bounds what a try spends on making a slot for a new name: the
@@ -90,6 +88,11 @@ func (h *handle) bind(ctx context.Context, old *binding) error {
 		if err != nil {
 			return err
 		}
+		if again, err := c.awaitRobbed(ctx, p); err != nil {
+			return err
+		} else if again {
+			continue
+		}
 		if c.tenants.install(h.cell, old, c.bindingOf(p)) {
 			return nil
 		}
@@ -117,10 +120,13 @@ func (h *handle) release(extra robust.Word) error {
 		return nil // closing gives everything back
 	}
 	defer c.gate.leave()
-	if b := h.binding(); b == unbound || c.stale(b) || !c.release(b, extra) {
-		return fmt.Errorf("arena: unlock of %q: %w by this process", h.cell.name, ErrNotHeld)
+	if b := h.present(); b != unbound && !c.stale(b) && c.release(b, extra) {
+		return nil
 	}
-	return nil
+	if err := h.noticeRobbery(); err != nil {
+		return err
+	}
+	return fmt.Errorf("arena: unlock of %q: %w by this process", h.cell.name, ErrNotHeld)
 }
 
 // held calls f with the binding of a lock that this process holds, and
@@ -131,7 +137,7 @@ func (h *handle) held(what string, f func(c *core, b *binding) bool) error {
 		return fmt.Errorf("arena: %s of %q: %w", what, h.cell.name, ErrClosed)
 	}
 	defer c.gate.leave()
-	b := h.binding()
+	b := h.present()
 	if c.stale(b) || !robust.Word(b.slot.word.Load()).SameHolding(c.self) || !f(c, b) {
 		return fmt.Errorf("arena: %s of %q: %w by this process", what, h.cell.name, ErrNotHeld)
 	}

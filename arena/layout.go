@@ -80,14 +80,17 @@ type header struct {
 	nextMember atomic.Uint32 // 256 hint: where to look for a free member entry
 	hand       atomic.Uint32 // 260 hint: where the clock that evicts idle names stands
 	recordHand atomic.Uint32 // 264 hint: where to look for a free record
-	_          [52]byte
+	retired    atomic.Uint32 // 268 hint: changes when cells have left their chain that are still their members'
+	_          [48]byte
 
 	growth  atomic.Uint64 // 320 latch
 	_       [56]byte
 	settler atomic.Uint64 // 384 latch: at most one background settler
 	_       [56]byte
+	verdict atomic.Uint64 // 448 the last victim of a deadlock; each detector by CAS, see detector.go
+	_       [56]byte
 
-	_ [headerSize - 448]byte
+	_ [headerSize - 512]byte
 }
 
 // stripe guards inserting and evicting the names whose hash ends in its number.
@@ -187,10 +190,8 @@ type record struct {
 	since      atomic.Uint64 // 16  ns since 1970: the first of them
 	next       atomic.Uint32 // 24  record in the slot's chain; under the stripe's latch
 	generation atomic.Uint32 // 28  of the slot, when the record came into its chain
-	counts     atomic.Uint64 // 32  its member; who grants, by CAS; zeroed once the member is gone
-	grants     atomic.Uint32 // 40  futex word its member's waiters sleep on; who grants adds one
-	drained    atomic.Uint32 // 44  futex word a writer sleeps on; its member's last reader adds one
-	_          [16]byte
+	counts     atomic.Uint64 // 32  its member; who grants, by CAS; zeroed once the member is gone. Two futex words
+	_          [24]byte
 }
 
 // ticketRecord is a record that holds tickets of a semaphore. It belongs to
@@ -225,7 +226,8 @@ type requestRecord struct {
 	next    atomic.Uint32 // 24  the request behind it
 	mode    atomic.Uint32 // 28
 	arrival atomic.Uint64 // 32  its place in the queue; drawn from the slot's fence
-	_       [24]byte
+	session atomic.Uint32 // 40  record of the session that asks, 0 if none does
+	_       [20]byte
 }
 
 // rangeRecord is a piece of a Ranges that is held, or a request for one that
@@ -250,6 +252,36 @@ type rangeRecord struct {
 
 // rangeBlock is the records of one segment.
 type rangeBlock [segmentRecords]rangeRecord
+
+// sessionRecord shows one session to detectors and to the inspector. Only its
+// member writes it, but for the victim's bit of wait, which a detector sets by
+// CAS. It is derived: without it the session only takes no part in detection.
+type sessionRecord struct {
+	_ structs.HostLayout
+
+	owner      atomic.Uint64 // 0
+	wait       atomic.Uint64 // 8   sessionWord; 0 if it waits for nothing. Written last, and again after the others changed
+	since      atomic.Uint64 // 16  ns since 1970: when it began to wait
+	generation atomic.Uint32 // 24  of the slot waited for
+	number     atomic.Uint32 // 28  of the session in its process, from 1
+	evidence   atomic.Uint32 // 32  of a reader that waits: its cell's epoch, plus 1, when it was seen waiting
+	_          atomic.Uint32
+	label      [sessionLabel / 8]atomic.Uint64 // 40
+}
+
+const sessionLabel = 24
+
+// holdingsRecord says what a session holds beside what the locks' own words say.
+type holdingsRecord struct {
+	_ structs.HostLayout
+
+	owner   atomic.Uint64 // 0
+	session atomic.Uint32 // 8  record of the session; written before owner
+	_       atomic.Uint32
+	words   [holdingsWords]atomic.Uint64 // 16 sessionWord; 0 is free
+}
+
+const holdingsWords = 6
 
 type bucket = atomic.Uint32
 
@@ -282,9 +314,15 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.first)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.left)-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.session)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(requestRecord{}.session)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(header{}.verdict)-448]
+	_ = [1]struct{}{}[unsafe.Sizeof(sessionRecord{})-recordSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(sessionRecord{}.number)-28]
+	_ = [1]struct{}{}[unsafe.Offsetof(sessionRecord{}.label)-40]
+	_ = [1]struct{}{}[unsafe.Sizeof(holdingsRecord{})-recordSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(holdingsRecord{}.words)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.next)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.counts)-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(record{}.drained)-44]
 	_ = [1]struct{}{}[segmentSize%pageSize]
 	_ = [1]struct{}{}[segmentsStart%pageSize]
 	_ = [1]struct{}{}[inlineName+extensionName-256]

@@ -59,6 +59,20 @@ type waiter struct {
 	granted    bool  // the lock was handed over to it
 	parked     bool  // an agent that sleeps in Go, not at the futex
 	next, prev *waiter
+
+	// nudged is the private futex word of a readers' agent: one can be let in,
+	// and have a successor, before it has noticed.
+	nudged atomic.Uint32
+}
+
+func newWaiter() *waiter {
+	return &waiter{wake: make(chan struct{}, 1), since: futex.Now()}
+}
+
+// nudge makes a readers' agent look again.
+func (w *waiter) nudge() {
+	w.nudged.Store(1)
+	futex.WakePrivate(&w.nudged, 1)
 }
 
 type waiterList struct{ first, last *waiter }

@@ -2,6 +2,7 @@ package arena
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"lockd/robust"
@@ -29,7 +30,8 @@ func (m *Mutex) Lock() {
 }
 
 // Unlock releases the lock. It panics if this process does not hold it;
-// [Mutex.Release] returns an error instead. After the arena was closed, which
+// [Mutex.Release] returns an error instead. If an operator took the lock away
+// meanwhile the log says so. After the arena was closed, which
 // gave the lock back, it does nothing.
 func (m *Mutex) Unlock() {
 	if b := (*binding)(atomic.LoadPointer(&m.cell.bound)); !atomic.CompareAndSwapUint64(b.word, b.self, b.free) {
@@ -45,8 +47,8 @@ func (m *Mutex) TryLock() bool {
 	return atomic.CompareAndSwapUint64(b.word, b.free, b.self) || m.tryLockSlow()
 }
 
-// LockContext takes the lock, waiting until the context ends or the arena's
-// Options.Timeout is over. If the lock is free it may succeed with a context
+// LockContext takes the lock, waiting until the context ends or the time is
+// over that the handle's Patience gives. If the lock is free it may succeed with a context
 // that has ended. Errors: a *TimeoutError, which is ErrTimeout and
 // context.DeadlineExceeded; context.Canceled, or the context's cause, wrapped;
 // ErrName, ErrKind, ErrTableFull, ErrClosed, ErrReplaced. With any of them the
@@ -58,7 +60,8 @@ func (m *Mutex) LockContext(ctx context.Context) error {
 	return m.lockContextSlow(ctx)
 }
 
-// Release is Unlock that returns ErrNotHeld instead of panicking. To release
+// Release is Unlock that returns ErrNotHeld instead of panicking, and ErrRobbed
+// if the lock was taken away: see [Arena.Break]. To release
 // what one does not hold while others use the arena is misuse all the same: it
 // is told from the state at one moment.
 func (m *Mutex) Release() error {
@@ -113,14 +116,16 @@ func (a *Arena) Mutex(name string) *Mutex {
 //
 //go:noinline
 func (m *Mutex) lockSlow() {
-	if err := m.acquire(request{ctx: context.Background(), unfailing: true, arena: m.arena}); err != nil {
+	r, done := m.unfailing()
+	defer done()
+	if err := m.acquire(r); err != nil {
 		panic(err)
 	}
 }
 
 //go:noinline
 func (m *Mutex) unlockSlow() {
-	if err := m.release(0); err != nil {
+	if err := m.release(0); err != nil && !errors.Is(err, ErrRobbed) {
 		panic(err)
 	}
 }

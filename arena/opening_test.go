@@ -44,6 +44,27 @@ func TestCloseOfOneOpening(t *testing.T) {
 	}
 }
 
+// A reader is told that a writer ended badly, also through an opening that was
+// closed since: what the process holds, it holds.
+func TestReaderToldThroughClosedOpening(t *testing.T) {
+	a, b := twoOpenings(t)
+	m := a.RWMutex("m")
+	recovered(func() {
+		m.Do(context.Background(), func(context.Context) error { panic(errors.New("half-way")) })
+	})
+	m.RLock()
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d, told := m.Abandoned(); !told || d.Cause != Panicked {
+		t.Errorf("told %v: %+v", told, d)
+	}
+	m.RUnlock()
+	b.RWMutex("m").Lock()
+	b.RWMutex("m").MarkConsistent()
+	b.RWMutex("m").Unlock()
+}
+
 func TestDoTellsOfClose(t *testing.T) {
 	a := testArena(t, nil)
 	err := a.Mutex("m").Do(context.Background(), func(context.Context) error {

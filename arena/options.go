@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // Options are what Open can be told. The zero value, and nil, mean the
@@ -25,9 +24,9 @@ type Options struct {
 	// most 72 bytes; longer ones are cut. Empty means the program's name. The
 	// first Open of an arena in a process decides.
 	Label string
-	// Timeout bounds the waiting of LockContext, Do and Here beside their
-	// context. 0 means no bound. Lock, which cannot fail, waits as long as it takes.
-	Timeout time.Duration
+	// Patience is how long calls wait, and what they say meanwhile, unless
+	// their handle or their context says otherwise.
+	Patience
 	// MustExist makes Open fail with ErrNotExist instead of creating a file.
 	MustExist bool
 	// AllowOtherOwner opens a file of another user than the effective one.
@@ -59,8 +58,8 @@ func (o *Options) withDefaults() (Options, error) {
 	if v.MaxLocks < 0 || v.MaxLocks > maxLocks {
 		return v, fmt.Errorf("arena: %w: MaxLocks %d is not in 1 … %d, nor 0 for as many as there can be", ErrOptions, v.MaxLocks, maxLocks)
 	}
-	if v.Timeout < 0 {
-		return v, fmt.Errorf("arena: %w: Timeout %v is negative", ErrOptions, v.Timeout)
+	if err := v.Patience.check(); err != nil {
+		return v, err
 	}
 	if v.Label == "" {
 		v.Label = filepath.Base(os.Args[0])

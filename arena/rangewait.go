@@ -73,23 +73,20 @@ func (r *Ranges) lockSlow(ctx context.Context, s span) error {
 		return r.failed("lock", ErrClosed)
 	}
 	defer c.gate.leave()
-	if d := r.arena.options.Timeout; d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	}
+	q, done := r.patiently(ctx)
+	defer done()
 	began := futex.Now()
 	w := &rangeWait{span: s, party: r.holder.party()}
 	w.ranges, w.wake = w, make(chan struct{}, 1)
 	taken := false
-	err := r.latched(request{ctx: ctx, arena: r.arena}, func(d *rangeDesk) (enough bool) {
+	err := r.latched(q, func(d *rangeDesk) (enough bool) {
 		if taken, enough = d.lock(r.holder, s); enough && !taken {
 			d.wait(r.holder, w)
 		}
 		return enough
 	})
 	if err == nil && !taken {
-		err = r.await(ctx, w)
+		err = r.await(q.ctx, w)
 	}
 	return r.explained(err, began, w)
 }

@@ -5,6 +5,7 @@ import (
 
 	"lockd/futex"
 	"lockd/internal/crash"
+	"lockd/internal/words"
 	"lockd/robust"
 )
 
@@ -31,44 +32,31 @@ import (
 //	waiting                        granted like the living, then zeroed
 //	vacant, taken out by eviction  a settler: its generation is not the slot's
 
-// counts is the word of a cell.
-//
-//	63    62 61        38 37          14 13     0
-//	| 1  0 | reads held | waiting       | epoch |   open
-//
-// Only an open cell admits: a fresh page (the arena was closed), a cell that
-// is nobody's or out of its chain, and one whose readers were subtracted once
-// too often differ in the upper two bits. The epoch grows when a cell gets
-// another owner, so that nobody subtracts the dead from their successor.
-type counts uint64
+// counts is the word of a cell: see words.Counts. The low half is the futex
+// word of those who wait, for it changes when they are let in; the high half
+// that of a writer, for it changes with the readers.
+type counts words.Counts
 
 const (
-	openCell  counts = 2 << 62
-	oneReader counts = 1 << 38
-	oneWaits  counts = 1 << 14
-	epochMask counts = oneWaits - 1
+	openCell  = counts(words.OpenCell)
+	oneReader = counts(words.OneReader)
+	oneWaits  = counts(words.OneWaits)
 
-	peopleMask = 1<<24 - 1
+	peopleMask = words.MaxPeople
 )
 
-func (n counts) isOpen() bool    { return n>>62 == openCell>>62 }
-func (n counts) held() uint32    { return uint32(n>>38) & peopleMask }
-func (n counts) waiting() uint32 { return uint32(n>>14) & peopleMask }
-func (n counts) epoch() counts   { return n & epochMask }
-
-// opened is n for its next owner.
-func (n counts) opened() counts { return openCell | (n+1)&epochMask }
-
-// granted is n with all who wait let in.
-func (n counts) granted() counts {
-	k := counts(n.waiting())
-	return n + k*oneReader - k*oneWaits
-}
-
-// regretted is n with k of those who were let in waiting again.
-func (n counts) regretted(k uint32) counts {
-	return n - counts(k)*oneReader + counts(k)*oneWaits
-}
+func (n counts) isOpen() bool              { return words.Counts(n).IsOpen() }
+func (n counts) low() uint32               { return uint32(n) }
+func (n counts) high() uint32              { return uint32(n >> 32) }
+func (n counts) isEmpty() bool             { return words.Counts(n).IsEmpty() }
+func (n counts) isFull() bool              { return words.Counts(n).IsFull() }
+func (n counts) isReadFrom() bool          { return words.Counts(n).IsReadFrom() }
+func (n counts) held() uint32              { return words.Counts(n).Held() }
+func (n counts) waiting() uint32           { return words.Counts(n).Waiting() }
+func (n counts) epoch() counts             { return counts(words.Counts(n).Epoch()) }
+func (n counts) opened() counts            { return counts(words.Counts(n).Opened()) }
+func (n counts) granted() counts           { return counts(words.Counts(n).Granted()) }
+func (n counts) regretted(k uint32) counts { return counts(words.Counts(n).Regretted(k)) }
 
 func (r *record) load() counts { return counts(r.counts.Load()) }
 func (r *record) swap(old, new counts) bool {
@@ -123,14 +111,15 @@ func (c *core) isChained(i uint32, r *record) bool {
 	return false
 }
 
-// isLoose tells a vacant cell whose slot has another name by now.
+// isLoose tells a vacant cell whose slot has another name by now, or is about to.
 func (c *core) isLoose(r *record, owner uint64) bool {
 	s := c.slotAt(r.slot.Load())
 	if s == nil {
 		return true
 	}
 	life := slotLife(s.life.Load())
-	return !life.isLive() || life.kind() != KindRWMutex || life.generation() != uint32(owner>>32)
+	return !life.isLive() || life.kind() != KindRWMutex || life.generation() != uint32(owner>>32) ||
+		astray(robust.Word(s.word.Load()), life)
 }
 
 // grantAll lets in all who wait. The caller holds the owner word and has
@@ -145,8 +134,7 @@ func (c *core) grantAll(i uint32, s *slot) {
 			}
 			if r.swap(n, n.granted()) {
 				crash.At("grant.counted")
-				r.grants.Add(1)
-				futex.Wake(&r.grants, futex.All)
+				futex.Wake(futex.Low(&r.counts), futex.All)
 				crash.At("grant.woken")
 				break
 			}
@@ -164,10 +152,12 @@ func (c *core) leave(s *slot, r *record) counts {
 
 // tellWriter wakes the writer that waits for the last reader of this cell. The
 // gate says that it waits before it looks at the cell for the last time.
+//
+// It stores nothing: once the reader is out, the name may be evicted and the
+// record serve something else, and a wake too many does no harm there.
 func (c *core) tellWriter(s *slot, r *record, n counts) {
-	if n.held() == 0 && robust.Word(s.state.Load()).Has(robust.Waiters) {
-		r.drained.Add(1)
-		futex.Wake(&r.drained, futex.All)
+	if n.isEmpty() && robust.Word(s.state.Load()).Has(robust.Waiters) {
+		futex.Wake(futex.High(&r.counts), futex.All)
 	}
 }
 
@@ -196,9 +186,7 @@ func (c *core) settleRecord(i uint32, r *record, d dead) {
 		return
 	}
 	if kindOfRecord(owner) == recordVacant {
-		if c.isLoose(r, owner) && !c.isChained(i, r) {
-			r.owner.CompareAndSwap(owner, 0)
-		}
+		c.freeLoose(i, r, owner)
 		return
 	}
 	if _, gone := d.has(ownerOfRecord(owner)); !gone {
@@ -213,10 +201,20 @@ func (c *core) settleRecord(i uint32, r *record, d dead) {
 		c.bury(c.slotAt(r.slot.Load()), r, owner)
 		if c.isChained(i, r) {
 			left = vacantCell(r.generation.Load())
+			crash.At("settle.cell")
 		}
 	}
-	r.owner.CompareAndSwap(owner, left)
+	if r.owner.CompareAndSwap(owner, left) && left != 0 {
+		c.freeLoose(i, r, left) // an evictor may have come by and found it owned
+	}
 	crash.At("settle.record")
+}
+
+// freeLoose frees a vacant cell that is in no chain.
+func (c *core) freeLoose(i uint32, r *record, vacant uint64) {
+	if c.isLoose(r, vacant) && !c.isChained(i, r) {
+		r.owner.CompareAndSwap(vacant, 0)
+	}
 }
 
 // giveBackCells takes this process's readers out of its cells. Nobody of it

@@ -8,7 +8,6 @@ import (
 	"unsafe"
 	"weak"
 
-	"lockd/futex"
 	"lockd/internal/crash"
 	"lockd/robust"
 )
@@ -34,7 +33,6 @@ type reading struct {
 	agent  *waiter    // of those in the list, who sleeps at the futex
 	list   waiterList // in order of arrival
 	length int
-	nudged atomic.Uint32 // the agent's private futex word
 
 	seen [2]uint64 // the ticker's: owner word and counts at its last look
 }
@@ -48,12 +46,21 @@ func (l *cell) replaceReading(old, r *reading) {
 	atomic.CompareAndSwapPointer(&l.reading, unsafe.Pointer(old), unsafe.Pointer(r))
 }
 
-func (r *reading) isOpen() bool { return r.cell != nil && r.cell.load().isOpen() }
+func (r *reading) isOpen() bool {
+	if r.cell == nil {
+		return false
+	}
+	n := r.cell.load()
+	return n.isOpen() || n.isFull()
+}
 
 // readings are a core's, by slot.
 type readings struct {
 	mu     sync.Mutex
 	bySlot map[uint32]*reading
+
+	forgotten atomic.Uint32 // the header's retired when it was last looked at
+	tidying   sync.Once
 }
 
 func (s *readings) init() { s.bySlot = make(map[uint32]*reading) }
@@ -146,6 +153,7 @@ func (c *core) readingAt(ctx context.Context, b *binding) (*reading, error) {
 	}
 	r := c.readingOf(b, record)
 	c.readings.bySlot[b.index] = r
+	c.readings.tidying.Do(c.forgetAtCollections)
 	return r, nil
 }
 
@@ -240,18 +248,21 @@ func (c *core) forgetRetired() {
 // nudge makes the agent look again: at its counts, the gate, who shut it, and
 // its context. What the nudger has to tell must be visible before.
 func (r *reading) nudge() {
-	r.nudged.Store(1)
-	futex.WakePrivate(&r.nudged, 1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.agent != nil {
+		r.agent.nudge()
+	}
 }
 
 // rouse makes every goroutine look whether it should give up.
 func (r *reading) rouse() {
 	r.nudge()
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	for w := r.list.first; w != nil; w = w.next {
 		w.signal()
 	}
-	r.mu.Unlock()
 }
 
 // look does for those who wait what a lost wake or a quiet death would leave

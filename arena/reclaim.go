@@ -19,7 +19,11 @@ import (
 // binding's slot any more, it is let go, abandoned as it is.
 func (c *core) reclaim(b *binding, w robust.Word) outcome {
 	p, verdict := c.judge(w.Owner())
-	if verdict != robust.Gone || !c.seize(b.slot, w, p) {
+	if verdict != robust.Gone {
+		return busy
+	}
+	c.passRobberies(b.index, b.slot, p.member)
+	if !c.seize(b.slot, w, p) {
 		return busy
 	}
 	if c.stale(b) && !variantTrustBinding {
@@ -41,7 +45,9 @@ func (c *core) seize(s *slot, w robust.Word, p peer) bool {
 	if abandoned {
 		next = w.Reclaimed(c.self)
 	}
-	if !s.word.CompareAndSwap(uint64(w), uint64(next)) {
+	if variantTakeAnyWord {
+		s.word.Store(uint64(next))
+	} else if !s.word.CompareAndSwap(uint64(w), uint64(next)) {
 		return false
 	}
 	crash.At("reclaim.taken")

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+	"weak"
 
+	"lockd/futex"
 	"lockd/internal/crash"
 	"lockd/robust"
 )
@@ -40,6 +42,17 @@ func (c *core) retireCells(i uint32, s *slot) bool {
 	return true
 }
 
+// isRead tells whether anybody reads, or waits to. Only who comes between this
+// look and the closing of the cells has them closed under him for a moment.
+func (c *core) isRead(i uint32, s *slot) bool {
+	for _, r := range c.chain(i, s) {
+		if n := r.load(); kindOfRecord(r.owner.Load()) == recordReaders && n != n.epoch() && n != openCell|n.epoch() {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *core) reviveCells(i uint32, s *slot) {
 	for _, r := range c.chain(i, s) {
 		if kindOfRecord(r.owner.Load()) == recordReaders && r.load()>>62 == 0 {
@@ -61,6 +74,8 @@ func (c *core) dismantle(i uint32, s *slot) {
 		crash.At("retire.unlinked")
 		if owner := r.owner.Load(); kindOfRecord(owner) == recordVacant && at != 0 {
 			r.owner.CompareAndSwap(owner, 0)
+		} else {
+			c.head.retired.Add(1)
 		}
 	}
 	s.records.Store(0)
@@ -76,8 +91,10 @@ const (
 // claimCell claims a record for a cell: a free one anywhere, one of a new
 // segment, one that the dead kept, or one of an idle rwmutex that this process
 // alone has read. A retired cell's record can only be had after a collection,
-// so many are retired at a time.
+// so many are retired at a time; those that other processes have read come back
+// after collections there, which is waited for.
 func (c *core) claimCell(ctx context.Context) (uint32, error) {
+	deadline := futex.Now() + int64(busyPatience)
 	for {
 		if err := ctx.Err(); err != nil {
 			return 0, err
@@ -95,7 +112,8 @@ func (c *core) claimCell(ctx context.Context) (uint32, error) {
 		if i := c.claimFreshRecord(); i != 0 {
 			return i, nil
 		}
-		if c.retireIdle(); c.awaitCollection() {
+		c.retireIdle()
+		if c.awaitCollection(ctx) || ctx.Err() != nil || c.anyRetired() && futex.Now() < deadline {
 			continue
 		}
 		return 0, fmt.Errorf("arena: %w: %s has %d records, all in use, and no room to count this process's readers of one more lock; open it with a larger Options.MaxLocks",
@@ -138,18 +156,53 @@ func (c *core) retireIdle() {
 }
 
 // awaitCollection collects, and says whether a record became free.
-func (c *core) awaitCollection() bool {
-	deadline := time.Now().Add(cellPatience)
+func (c *core) awaitCollection(ctx context.Context) bool {
 	runtime.GC()
-	for {
-		for n := uint32(1); n < c.segments()*segmentRecords; n++ {
-			if r := c.recordAt(n); r != nil && r.owner.Load() == 0 {
-				return true
-			}
+	for deadline := futex.Now() + int64(cellPatience); futex.Now() < deadline; {
+		if c.anyRecord(func(r *record) bool { return r.owner.Load() == 0 }) {
+			return true
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return false
+		case <-c.gate.closed:
 			return false
 		}
-		time.Sleep(time.Millisecond)
 	}
+	return false
+}
+
+// anyRetired tells whether some cell is out of use that is still a member's.
+func (c *core) anyRetired() bool {
+	return c.anyRecord(func(r *record) bool {
+		n := r.load()
+		return kindOfRecord(r.owner.Load()) == recordReaders && n == n.epoch()
+	})
+}
+
+func (c *core) anyRecord(f func(*record) bool) bool {
+	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
+		if f(c.recordAt(i)) {
+			return true
+		}
+	}
+	return false
+}
+
+// forgetAtCollections lets go, whenever the collector has run, of what evictors
+// have retired meanwhile; the next collection then frees the records. Even a
+// process that does nothing collects every other minute.
+func (c *core) forgetAtCollections() {
+	runtime.AddCleanup(new(*core), func(w weak.Pointer[core]) {
+		c := w.Value()
+		if c == nil || !c.gate.enter() {
+			return
+		}
+		defer c.gate.leave()
+		if now := c.head.retired.Load(); c.readings.forgotten.Swap(now) != now {
+			c.forgetRetired()
+		}
+		c.forgetAtCollections()
+	}, weak.Make(c))
 }

@@ -214,13 +214,13 @@ var rwSteps = []struct {
 	{point: "reopen.opened", before: []string{"R"}, beside: "R", act: "R>X?"},
 	{point: "retire.closed", before: []string{"R", "R-"}, act: "evict"},
 	{point: "evict.word", before: []string{"R", "R-"}, act: "evict"},
-	{point: "retire.restore", beside: "R", act: "evict"},
+	{point: "retire.restore", before: []string{"R", "R-"}, act: "evict, and a reader comes"},
 	{point: "retire.unlinked", before: []string{"R", "R-"}, act: "evict"},
 	{point: "evict.unlinked", before: []string{"R", "R-"}, act: "evict"},
 }
 
 // rwHeirPoints are the steps of who reclaims what a dead one held.
-var rwHeirPoints = []string{"reclaim.taken", "reclaim.told", "reopen.opened", "letgo.freed", "bury.closed", "settle.record", "settle.frees"}
+var rwHeirPoints = []string{"reclaim.taken", "reclaim.told", "reopen.opened", "letgo.freed", "bury.closed", "settle.cell", "settle.record", "settle.frees"}
 
 // rwPoints are all steps at which the tests of this file kill.
 func rwPoints() []string {

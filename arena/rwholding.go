@@ -17,10 +17,10 @@ import (
 // looks at the gate first, so that who tries again and again disturbs no writer.
 func (h *handle) readFast() bool {
 	r := h.cell.loadReading()
-	if atomic.LoadUint64(r.gate) != 0 {
+	if !variantPassGate && atomic.LoadUint64(r.gate) != 0 {
 		return false
 	}
-	if counts(atomic.AddUint64(r.counts, uint64(oneReader))).isOpen() && atomic.LoadUint64(r.gate) == 0 {
+	if counts(atomic.AddUint64(r.counts, uint64(oneReader))).isOpen() && (variantPassGate || atomic.LoadUint64(r.gate) == 0) {
 		return true
 	}
 	r.takeBack()
@@ -33,7 +33,9 @@ func (h *handle) readFast() bool {
 //go:noinline
 func (m *RWMutex) rLockSlow(r *reading) {
 	r.takeBack()
-	must(m.readWaiting(request{ctx: context.Background(), unfailing: true, arena: m.arena}))
+	q, done := m.unfailing()
+	defer done()
+	must(m.readWaiting(q))
 }
 
 //go:noinline
@@ -60,14 +62,6 @@ func (h *handle) readReleased(r *reading, n counts) error {
 	}
 	r.tell(counts(atomic.AddUint64(r.counts, uint64(oneReader))))
 	return h.readRelease()
-}
-
-// bounded adds the arena's time-out to a context.
-func (h *handle) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if d := h.arena.options.Timeout; d > 0 {
-		return context.WithTimeout(ctx, d)
-	}
-	return ctx, func() {}
 }
 
 // inside calls f if the arena is open, and keeps it so.
@@ -186,7 +180,8 @@ func (m *RWMutex) toReader(holds, end func(*core, *binding) bool) error {
 			if err != nil {
 				return err
 			}
-			if counts(r.cell.counts.Add(uint64(oneReader))).isOpen() {
+			n := counts(r.cell.counts.Add(uint64(oneReader)))
+			if n.isOpen() {
 				crash.At("downgrade.counted")
 				if !end(c, b) || !c.release(b, 0) {
 					c.leave(r.slot, r.cell)
@@ -195,6 +190,9 @@ func (m *RWMutex) toReader(holds, end func(*core, *binding) bool) error {
 				return nil
 			}
 			c.leave(r.slot, r.cell)
+			if n.isFull() {
+				return m.tooManyReaders()
+			}
 		}
 	})
 }

@@ -67,15 +67,15 @@ func (m *RWMutex) TryRLock() bool {
 }
 
 // RLockContext takes the lock for reading, waiting until the context ends or
-// the arena's Options.Timeout is over. Errors are those of
+// the time is over that the handle's Patience gives. Errors are those of
 // [Mutex.LockContext]; with any of them the lock is not held by this call.
 func (m *RWMutex) RLockContext(ctx context.Context) error {
 	if m.readFast() {
 		return nil
 	}
-	ctx, cancel := m.bounded(ctx)
-	defer cancel()
-	return m.readWaiting(request{ctx: ctx, arena: m.arena})
+	q, done := m.patiently(ctx)
+	defer done()
+	return m.readWaiting(q)
 }
 
 // RRelease is RUnlock that returns ErrNotHeld instead of panicking.
@@ -98,7 +98,9 @@ func (l *rlocker) Unlock() { (*RWMutex)(l).RUnlock() }
 // Lock takes the lock exclusively, waiting as long as it takes. It panics as
 // [Mutex.Lock] does.
 func (m *RWMutex) Lock() {
-	must(m.lock(request{ctx: context.Background(), unfailing: true, arena: m.arena}))
+	q, done := m.unfailing()
+	defer done()
+	must(m.lock(q))
 }
 
 // Unlock gives up the exclusive lock. It panics if this process does not hold
@@ -121,9 +123,9 @@ func (m *RWMutex) TryLock() bool {
 // LockContext takes the lock exclusively, as [Mutex.LockContext] does. The
 // error of a time-out names the holder, or one of the readers.
 func (m *RWMutex) LockContext(ctx context.Context) error {
-	ctx, cancel := m.bounded(ctx)
-	defer cancel()
-	return m.lock(request{ctx: ctx, arena: m.arena})
+	q, done := m.patiently(ctx)
+	defer done()
+	return m.lock(q)
 }
 
 // Release is Unlock that returns ErrNotHeld instead of panicking.
@@ -137,7 +139,9 @@ func (m *RWMutex) Release() error {
 // ULock takes the lock upgradably, waiting as long as it takes. It panics as
 // [Mutex.Lock] does.
 func (m *RWMutex) ULock() {
-	must(m.ulock(request{ctx: context.Background(), unfailing: true, arena: m.arena}))
+	q, done := m.unfailing()
+	defer done()
+	must(m.ulock(q))
 }
 
 // UUnlock gives up the upgradable lock. It panics if this process does not
@@ -158,9 +162,9 @@ func (m *RWMutex) TryULock() bool {
 
 // ULockContext takes the lock upgradably, as [Mutex.LockContext] does.
 func (m *RWMutex) ULockContext(ctx context.Context) error {
-	ctx, cancel := m.bounded(ctx)
-	defer cancel()
-	return m.ulock(request{ctx: ctx, arena: m.arena})
+	q, done := m.patiently(ctx)
+	defer done()
+	return m.ulock(q)
 }
 
 // URelease is UUnlock that returns ErrNotHeld instead of panicking.
@@ -175,14 +179,14 @@ func (m *RWMutex) URelease() error {
 // exclusively in between. Errors are those of [Mutex.LockContext], with which
 // it is held upgradably as before, and ErrNotHeld.
 func (m *RWMutex) Upgrade(ctx context.Context) error {
-	ctx, cancel := m.bounded(ctx)
-	defer cancel()
+	q, done := m.patiently(ctx)
+	defer done()
 	return m.inside(func(c *core) error {
 		b := m.binding()
 		if c.stale(b) {
 			return m.notHeld("upgrade")
 		}
-		if err := c.exclude(request{ctx: ctx, arena: m.arena}, b); err != nil {
+		if err := c.exclude(q, b); err != nil {
 			return m.explainDrain(err)
 		}
 		return nil
@@ -268,15 +272,15 @@ func (m *RWMutex) Abandoned() (Death, bool) {
 	if d, ok := m.abandoned(); ok {
 		return d, true
 	}
-	var d Death
-	ok := false
-	m.inside(func(c *core) error {
-		if r := m.presentReading(); r != nil && r.cell.load().held() > 0 {
-			d, ok = deathOf(r.slot)
-		}
-		return nil
-	})
-	return d, ok
+	c := m.arena.core
+	if !c.gate.enter() { // a closed opening does: what the process holds it holds
+		return Death{}, false
+	}
+	defer c.gate.leave()
+	if r := m.presentReading(); r != nil && r.cell.load().held() > 0 {
+		return deathOf(r.slot)
+	}
+	return Death{}, false
 }
 
 // MarkConsistent is [Mutex.MarkConsistent]. Only who holds the lock

@@ -9,14 +9,15 @@ import (
 	"lockd/internal/proc"
 )
 
-// What the fifth seed's README promises of its semaphores, in its order, and
-// then what it says that its users have to do without.
+// What the fifth of the systems that this one replaces promises of its
+// semaphores, in the order of its README, and then what its users have to do
+// without.
 func TestSeed004(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), proc.Soon)
 	defer cancel()
 	a := testArena(t, nil)
 
-	// "Crashing processes don't leak tickets."
+	// A process that crashes loses no ticket.
 	crashing := func() {
 		s := a.Semaphore("crashing", 1)
 		expectInUse(t, s, 0)
@@ -33,25 +34,25 @@ func TestSeed004(t *testing.T) {
 	}
 	crashing()
 
-	// "Creates a semaphore called 'test' with 3 tickets."
+	// Made with three tickets.
 	s := a.Semaphore("test", 3)
 	if n, err := s.Tickets(); n != 3 || err != nil {
 		t.Fatalf("%d tickets, %v", n, err)
 	}
 
-	// "Increases the number of tickets to 4."
+	// Made larger.
 	if err := s.Resize(4); err != nil {
 		t.Fatal(err)
 	}
 	four := acquire(t, s, 4)
 
-	// "If 'test' doesn't exist, it will be created."
+	// One that is not there is made by its first use.
 	if n, err := a.Semaphore("another", 4).Tickets(); n != 4 || err != nil {
 		t.Fatalf("%d tickets, %v", n, err)
 	}
 
-	// "Decreases the number of tickets to 2. This can block, in the worst case
-	// until all tickets have been returned." Ours waits for those beyond 2.
+	// Made smaller, which waits for tickets: theirs for all of them at worst,
+	// ours for those beyond the new size.
 	shrunk := proc.MustBlock(t, "ResizeWait", func() {
 		if err := s.ResizeWait(ctx, 2); err != nil {
 			t.Error(err)
@@ -63,14 +64,14 @@ func TestSeed004(t *testing.T) {
 	shrunk()
 	release(t, four)
 
-	// "Returns a dictionary of available semaphores, with their ticket counts."
+	// A list of all, with their sizes.
 	all, err := a.Semaphores()
 	slices.SortFunc(all, func(a, b SemaphoreInfo) int { return b.Tickets - a.Tickets })
 	if err != nil || !slices.Equal(all, []SemaphoreInfo{{"another", 4, 0}, {"test", 2, 0}}) {
 		t.Errorf("%v, %v", all, err)
 	}
 
-	// "if theticket is None: no ticket was available": another process has both.
+	// A try that fails, for other processes have both tickets.
 	p := proc.Start(t, "seed004", []string{a.Path(), "test"})
 	p.Expect("[0]")
 	q := proc.Start(t, "seed004", []string{a.Path(), "test"})
@@ -79,8 +80,8 @@ func TestSeed004(t *testing.T) {
 		t.Error("a third of two tickets")
 	}
 
-	// "When the transaction terminates, the ticket is returned": theirs has no
-	// call for it, ours has, and the end of the process does it too.
+	// A ticket comes back when its holder is done: theirs has no call for it,
+	// ours has, and the end of the process does it too.
 	p.Send("release")
 	p.Expect("released")
 	if ticket, ok := s.TryAcquire(1); !ok || !slices.Equal(ticket.Numbers(), []int{0}) {
@@ -89,7 +90,7 @@ func TestSeed004(t *testing.T) {
 		release(t, ticket)
 	}
 
-	// "Destroys the semaphore. Blocks until all its tickets have been returned."
+	// Destroyed, once all tickets are back.
 	another := a.Semaphore("test", 0)
 	destroyed := proc.MustBlock(t, "Destroy", func() {
 		if err := another.Destroy(ctx); err != nil {
@@ -105,15 +106,15 @@ func TestSeed004(t *testing.T) {
 		t.Errorf("%v, %v", all, err)
 	}
 
-	// "you can't block until a ticket becomes available": one can.
+	// Theirs cannot wait until a ticket is free; ours can.
 	s = a.Semaphore("test", 1)
 	held := acquire(t, s, 1)
 	got := proc.MustBlock(t, "Acquire", func() { release(t, acquire(t, s, 1)) })
 	release(t, held)
 	got()
 
-	// "it's currently impossible to get new tickets of a semaphore on a
-	// transaction that already has a ticket": several, at once and one by one.
+	// Theirs gives a holder no second ticket; ours several, at once and one by
+	// one.
 	s = a.Semaphore("another", 4)
 	one, two := acquire(t, s, 1), acquire(t, s, 2)
 	if got := append(one.Numbers(), two.Numbers()...); !slices.Equal(got, []int{0, 1, 2}) {
@@ -127,7 +128,7 @@ func init() {
 		s := reopen(args[0], nil).Semaphore(args[1], 0)
 		t, ok := s.TryAcquire(1)
 		if !ok {
-			proc.Say("Boo! No ticket was available!")
+			proc.Say("no ticket")
 			return
 		}
 		proc.Say("%v", t.Numbers())

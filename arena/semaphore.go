@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
-	"time"
 
 	"lockd/futex"
 )
@@ -43,8 +42,8 @@ func (a *Arena) Semaphore(name string, tickets int) *Semaphore {
 }
 
 // Acquire takes n tickets at once, waiting for them until the context ends or
-// the arena's Options.Timeout is over. If they are free it may succeed with a
-// context that has ended. Errors: a *TimeoutError, which is ErrTimeout and
+// the time is over that the handle's Patience gives. If they are free it may
+// succeed with a context that has ended. Errors: a *TimeoutError, which is ErrTimeout and
 // context.DeadlineExceeded; context.Canceled, or the context's cause, wrapped;
 // ErrTickets, ErrTooMany (also when the semaphore is made smaller meanwhile),
 // ErrSize, ErrDestroyed, ErrNoSemaphore, ErrName, ErrKind, ErrTableFull,
@@ -127,13 +126,10 @@ func (s *Semaphore) useUntil(ctx context.Context, what string, f func(context.Co
 		return fmt.Errorf("arena: %s semaphore %q: %w", what, s.cell.name, ErrClosed)
 	}
 	defer c.gate.leave()
-	if d := s.arena.options.Timeout; d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	}
+	r, done := s.patiently(ctx)
+	defer done()
 	began := futex.Now()
-	err := f(ctx)
+	err := f(r.ctx)
 	switch {
 	case err == nil:
 		return nil
@@ -143,23 +139,16 @@ func (s *Semaphore) useUntil(ctx context.Context, what string, f func(context.Co
 	return fmt.Errorf("arena: %s semaphore %q: %w", what, s.cell.name, err)
 }
 
-// timedOut names the holder of the lowest ticket.
-func (s *Semaphore) timedOut(began int64) error {
-	c := s.arena.core
-	e := &TimeoutError{Lock: s.cell.name, Waited: time.Duration(futex.Now() - began)}
-	if b := s.binding(); b != unbound {
-		c.eachTicket(b.index, b.slot, func(_ int, word *atomic.Uint64) bool {
-			m, held := ticketWord(word.Load()).owner()
-			if !held {
-				return true
-			}
-			if p, ok := c.peerOf(m); ok {
-				e.HolderPID, e.HolderLabel = int(p.identity.PID), p.label
-			}
-			return false
-		})
-	}
-	return e
+// ticketHolder names the holder of the lowest ticket.
+func (c *core) ticketHolder(b *binding) (pid int, label string) {
+	c.eachTicket(b.index, b.slot, func(_ int, word *atomic.Uint64) bool {
+		m, held := ticketWord(word.Load()).owner()
+		if held {
+			pid, label = c.nameOf(m, 0)
+		}
+		return !held
+	})
+	return pid, label
 }
 
 // SemaphoreInfo is one semaphore in a list.

@@ -232,7 +232,7 @@ func TestSemaphoreGivenUpRequestHoldsUpNobody(t *testing.T) {
 }
 
 func TestSemaphoreTimeout(t *testing.T) {
-	a := testArena(t, &Options{Timeout: 50 * time.Millisecond, Label: "me"})
+	a := testArena(t, &Options{Patience: Patience{Timeout: 50 * time.Millisecond}, Label: "me"})
 	s := a.Semaphore("slow", 1)
 	held := acquire(t, s, 1)
 	began := time.Now()

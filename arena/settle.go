@@ -186,6 +186,7 @@ func (c *core) settleSlot(i uint32, s *slot, d dead) (gaveBack bool) {
 			return gaveBack
 		}
 		crash.At("settle.slot")
+		c.passRobberies(i, s, p.member)
 		if !c.seize(s, w, p) {
 			continue
 		}
@@ -263,6 +264,8 @@ func (c *core) giveBackAll(retired bool) error {
 	c.giveBackCells(&read, retired)
 	c.giveBackTickets(&held)
 	c.giveBackRanges(&held)
+	c.giveBackRobberies()
+	c.giveBackSessions()
 	switch {
 	case held.count > 0 && read.count > 0:
 		return fmt.Errorf("arena: close %s: %w: %v passed on as abandoned, readers of %v taken out", c.path, ErrWasHeld, &held, &read)

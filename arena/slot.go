@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lockd/internal/words"
 	"lockd/robust"
 )
 
@@ -18,7 +19,7 @@ const (
 	KindSemaphore Kind = 3
 	KindRanges    Kind = 4
 
-	kindExtension Kind = 15
+	kindExtension Kind = words.Extension
 )
 
 func (k Kind) String() string {
@@ -47,20 +48,18 @@ func (k Kind) latched() bool { return k == KindSemaphore || k == KindRanges }
 //
 // Only a claimed slot is written to, by its claimer; only a live one is in a
 // chain. A claim of a dead member is settled to empty.
-type slotLife uint64
+type slotLife words.Life
 
 const (
-	lifeEmpty   = 0
-	lifeClaimed = 1
-	lifeLive    = 2
+	lifeEmpty   = words.Empty
+	lifeClaimed = words.Claimed
+	lifeLive    = words.Live
 )
 
-func claimedLife(m robust.Member) slotLife {
-	return slotLife(m.Generation)<<48 | slotLife(m.Index)<<32 | lifeClaimed
-}
+func claimedLife(m robust.Member) slotLife { return slotLife(words.ClaimedLife(m)) }
 
 func liveLife(generation uint32, length int, kind Kind) slotLife {
-	return slotLife(generation)<<32 | slotLife(length)<<24 | slotLife(kind)<<16 | lifeLive
+	return slotLife(words.LiveLife(generation, length, uint8(kind)))
 }
 
 // extensionLife says whose name an extension ends: a slot and, as many bits as
@@ -71,18 +70,16 @@ func extensionLife(main uint32, generation uint32) slotLife {
 
 func (l slotLife) extends() uint32 { return uint32(l >> 44) }
 
-func (l slotLife) phase() uint8       { return uint8(l) }
+func (l slotLife) phase() uint8       { return words.Life(l).Phase() }
 func (l slotLife) isLive() bool       { return l.phase() == lifeLive }
-func (l slotLife) isLock() bool       { return l.isLive() && l.kind() != kindExtension }
+func (l slotLife) isLock() bool       { return words.Life(l).IsLock() }
 func (l slotLife) isExtension() bool  { return l.isLive() && l.kind() == kindExtension }
 func (l slotLife) isClaimed() bool    { return l.phase() == lifeClaimed }
-func (l slotLife) generation() uint32 { return uint32(l >> 32) }
+func (l slotLife) generation() uint32 { return words.Life(l).Generation() }
 func (l slotLife) length() int        { return int(uint8(l >> 24)) }
-func (l slotLife) kind() Kind         { return Kind(l >> 16) }
+func (l slotLife) kind() Kind         { return Kind(words.Life(l).Kind()) }
 
-func (l slotLife) claimer() robust.Member {
-	return robust.Member{Index: uint16(l >> 32), Generation: uint16(l >> 48)}
-}
+func (l slotLife) claimer() robust.Member { return words.Life(l).Claimer() }
 
 // slotOffset is where slot i is in the file.
 func slotOffset(i uint32) uint64 {

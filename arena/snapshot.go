@@ -28,8 +28,13 @@ type Snapshot struct {
 	Locks   []LockInfo   // by slot: every name in the table, idle or not
 	Latches []LatchInfo  // those held, or marked for rebuilding
 
+	Sessions []SessionInfo // by member and number
+
 	readable bool // the tables have a known place
 	picture  picture
+
+	seen         *sighting        // what sessions hold and wait for
+	slotSessions map[uint32][]int // derived from it
 }
 
 // Capacity is how many locks the arena may grow to, if all names are short.
@@ -128,6 +133,7 @@ type OwnerInfo struct {
 type WaiterInfo struct {
 	robust.Member
 	Count   uint32 // goroutines
+	Reading bool   // they wait to read
 	Since   time.Time
 	Known   bool
 	PID     uint32

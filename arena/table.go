@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"lockd/internal/crash"
+	"lockd/internal/words"
 	"lockd/robust"
 )
 
@@ -91,12 +92,7 @@ func (c *core) match(i uint32, s *slot, hash uint64, name string) (place, bool) 
 	return place{i, life.generation(), life.kind(), s}, true
 }
 
-// astray tells a slot whose word is of another generation than its life. Its
-// word is ahead if its evictor has made its handles stale but has not emptied
-// it yet; it is behind only if somebody released what he did not hold.
-func astray(w robust.Word, life slotLife) bool {
-	return w.IsFree() && w.Generation() != life.generation()
-}
+func astray(w robust.Word, life slotLife) bool { return words.Astray(w, words.Life(life)) }
 
 // lookup finds the slot of a name, or makes one of this kind.
 func (c *core) lookup(ctx context.Context, name string, kind Kind) (place, error) {
@@ -347,6 +343,8 @@ func (c *core) rebuild(s *stripe, number uint64, level uint32) {
 			}
 			c.restore(t, life)
 		}
+		c.bringUp(t, life) // as is what a robber who was killed has left
+		c.tagExtension(i, t)
 		head := c.chainHead(hash, level)
 		t.next.Store(head.Load())
 		head.Store(i)

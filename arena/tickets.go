@@ -3,42 +3,36 @@ package arena
 import (
 	"sync/atomic"
 
+	"lockd/internal/words"
 	"lockd/robust"
 )
 
 // MaxTickets is how many tickets a semaphore can have.
 const MaxTickets = 1 << 16
 
-// ticketState is a semaphore's slot.state: what exists, and three flags that
-// are derived from the queue.
-//
-//	63          32  27    26     25      24      23       0
-//	| incarnation | look | end | drain | await | capacity |    0: no semaphore
-//
-// All but look is written under the slot's latch.
-type ticketState uint64
+// ticketState is a semaphore's slot.state: see words.Tickets.
+type ticketState words.Tickets
 
 const (
-	capacityMask   ticketState = 1<<24 - 1
-	ticketsAwaited ticketState = 1 << 24 // a request waits that the capacity suffices for: newcomers queue
-	ticketsDrained ticketState = 1 << 25 // somebody waits for tickets to come back, not for tickets
-	ticketsEnding  ticketState = 1 << 26 // somebody destroys it: requests are refused
-	// ticketsLook is set by who has something for the latch's holder to do, and
-	// found the latch taken: who frees the latch looks again.
-	ticketsLook ticketState = 1 << 27
+	capacityMask   = ticketState(words.CapacityMask)
+	ticketsAwaited = ticketState(words.Awaited)
+	ticketsDrained = ticketState(words.Drained)
+	ticketsEnding  = ticketState(words.Ending)
+	ticketsLook    = ticketState(words.Look)
 )
 
-func (s ticketState) exists() bool               { return s.incarnation() != 0 }
-func (s ticketState) incarnation() uint32        { return uint32(s >> 32) }
-func (s ticketState) capacity() int              { return int(s & capacityMask) }
-func (s ticketState) has(flags ticketState) bool { return s&flags != 0 }
+func (s ticketState) exists() bool               { return words.Tickets(s).Exists() }
+func (s ticketState) incarnation() uint32        { return words.Tickets(s).Incarnation() }
+func (s ticketState) capacity() int              { return words.Tickets(s).Capacity() }
+func (s ticketState) has(flags ticketState) bool { return words.Tickets(s).Has(words.Tickets(flags)) }
+func (s ticketState) free() ticketWord           { return ticketWord(words.Tickets(s).Free()) }
 func loadTickets(s *slot) ticketState            { return ticketState(s.state.Load()) }
 func swapTickets(s *slot, old, n ticketState) bool {
 	return s.state.CompareAndSwap(uint64(old), uint64(n))
 }
 
 func newTicketState(incarnation uint32, capacity int) ticketState {
-	return ticketState(incarnation)<<32 | ticketState(capacity)
+	return ticketState(words.NewTickets(incarnation, capacity))
 }
 
 // changeTickets sets and clears flags of a semaphore that exists, for who holds
@@ -53,46 +47,20 @@ func changeTickets(s *slot, set, clear ticketState) {
 	}
 }
 
-// ticketWord is the truth about one ticket.
-//
-//	63          48 47    32 31 30       0
-//	| generation | member | 0 | pid     |   held by the member
-//	| generation | member | 1 | request |   being given to a request of the member; its when that is granted
-//	| 1 | 15 bits of the incarnation | 48 ones |   free
-//	| 0 |   closed: the semaphore is being destroyed
-//
-// Free is not 0, and unlike what any other record has at that place: a swap
-// from it that comes late, after the record was given to something else,
-// misses. Every change is one CAS on the exact word; from free by who takes
-// the ticket, to free by who held it or, once, by whoever proves him gone.
-type ticketWord uint64
+// ticketWord is the truth about one ticket: see words.Ticket.
+type ticketWord words.Ticket
 
-const (
-	ticketNobody            = 0xffff
-	ticketGiven  ticketWord = 1 << 31
-)
-
-func (s ticketState) free() ticketWord {
-	return 1<<63 | ticketWord(s.incarnation()&0x7fff)<<48 | 1<<48 - 1
-}
+const ticketGiven = ticketWord(words.Given)
 
 func givenTo(m robust.Member, request uint32) ticketWord {
-	return ticketWord(robust.Held(m, 0)) | ticketGiven | ticketWord(request)
+	return ticketWord(words.GivenTo(m, request))
 }
 
 // owner is who holds the ticket or is being given it.
-func (w ticketWord) owner() (robust.Member, bool) {
-	m := robust.Member{Index: uint16(w >> 32), Generation: uint16(w >> 48)}
-	return m, w != 0 && m.Index != ticketNobody
-}
+func (w ticketWord) owner() (robust.Member, bool) { return words.Ticket(w).Owner() }
 
 // request is the record that the ticket is being given to, 0 if it is not.
-func (w ticketWord) request() uint32 {
-	if _, held := w.owner(); !held || w&ticketGiven == 0 {
-		return 0
-	}
-	return uint32(w &^ ticketGiven)
-}
+func (w ticketWord) request() uint32 { return words.Ticket(w).Request() }
 
 // The kinds of records that a semaphore has.
 //
@@ -105,12 +73,12 @@ func (w ticketWord) request() uint32 {
 // needs no latch, leaves it in the queue, where it names nobody, and a holder
 // of the latch takes it out and frees it. So a record in a queue is never free.
 const (
-	recordTickets   recordKind = 16
-	recordClaimed   recordKind = 17
-	recordWanted    recordKind = 18
-	recordGranted   recordKind = 19
-	recordRefused   recordKind = 20
-	recordWithdrawn recordKind = 21
+	recordTickets   = recordKind(words.TicketRecord)
+	recordClaimed   = recordKind(words.Reserved)
+	recordWanted    = recordKind(words.Wanted)
+	recordGranted   = recordKind(words.Granted)
+	recordRefused   = recordKind(words.Refused)
+	recordWithdrawn = recordKind(words.Withdrawn)
 )
 
 // The modes of a request.
@@ -124,13 +92,10 @@ const (
 // ownerAfterDeath is what a record's owner word becomes when its member has
 // died: that of a free record, unless it is in a queue or a tree.
 func ownerAfterDeath(owner uint64) uint64 {
-	switch kind := kindOfRecord(owner); {
-	case kind == recordWanted:
-		return uint64(recordWithdrawn)
-	case kind.inTree():
+	if kindOfRecord(owner).inTree() {
 		return uint64(rangeGone)
 	}
-	return 0
+	return words.AfterDeath(owner)
 }
 
 // recordIs returns record i as a T, or nil if there is no such record.

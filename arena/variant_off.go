@@ -8,9 +8,15 @@ const (
 	variantClearW         = false // W cleared at unlock
 	variantNoTicks        = false // sleeps without a bound
 	variantKeepWake       = false // a cancelled waiter keeps the wake it consumed
+	variantRobbedRebinds  = false // a robbed process takes the lock before it has noticed
 	variantTrustBinding   = false // reclaiming does not check whose slot it is
 	variantTryNeverJudges = false // a failed try does not judge the owner
 
 	variantQueueConversions = false // a conversion of a range queues behind who waits for it
 	variantOvertakeRanges   = false // a request for a range does not look at who waits for it
+	variantJudgeRashly      = false // whoever is not proven gone is taken for gone
+	variantTakeAnyWord      = false // a reclaim swaps whatever the word is by then
+	variantPassGate         = false // readers do not look at the gate
+	variantNoSecondLook     = false // a detector believes what it saw once
+	variantNoVerdictOrder   = false // detectors do not look whether another has decided
 )

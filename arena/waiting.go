@@ -3,6 +3,7 @@ package arena
 import (
 	"time"
 
+	"lockd/internal/words"
 	"lockd/robust"
 )
 
@@ -20,11 +21,11 @@ const recordReaders recordKind = 2
 const recordVacant recordKind = 3
 
 func recordOwner(m robust.Member, kind recordKind) uint64 {
-	return uint64(m.Generation)<<48 | uint64(m.Index)<<32 | uint64(kind)
+	return words.OwnerOf(m, words.Kind(kind))
 }
 
 func ownerOfRecord(owner uint64) robust.Member {
-	return robust.Member{Index: uint16(owner >> 32), Generation: uint16(owner >> 48)}
+	return words.MemberOf(owner)
 }
 
 // recordSearch bounds the search for a free record.

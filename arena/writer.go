@@ -112,7 +112,7 @@ func (d *draining) look() (changed bool) {
 	n := x.load()
 	changed = n != d.seen
 	d.seen = n
-	if n.held() == 0 {
+	if n.isEmpty() {
 		d.nudge()
 	} else if !changed {
 		if _, verdict := d.core.judge(ownerOfRecord(x.owner.Load())); verdict == robust.Gone {
@@ -127,10 +127,10 @@ func (d *draining) look() (changed bool) {
 func (c *core) drain(q request, b *binding) error {
 	waited := false
 	for _, x := range c.chain(b.index, b.slot) {
-		for looks := 0; multicore && looks < spinLooks && x.load().held() != 0; looks++ {
+		for looks := 0; multicore && looks < spinLooks && !x.load().isEmpty(); looks++ {
 			futex.Pause(spinPauses())
 		}
-		if x.load().held() == 0 {
+		if x.load().isEmpty() {
 			continue
 		}
 		// Readers look for W after they have left, and this looks at them
@@ -162,8 +162,8 @@ func (c *core) drainCell(q request, s *slot, x *record) error {
 	var met robust.Member
 	for {
 		nudged := d.nudged.Swap(0) != 0
-		drained := x.drained.Load()
-		if x.load().held() == 0 {
+		n := x.load()
+		if n.isEmpty() {
 			return nil
 		}
 		owner := x.owner.Load()
@@ -183,7 +183,7 @@ func (c *core) drainCell(q request, s *slot, x *record) error {
 			}
 		}
 		crash.At("drain.sleep")
-		c.muxer.sleep(&x.drained, drained, &d.nudged)
+		c.muxer.sleep(futex.High(&x.counts), n.high(), &d.nudged)
 	}
 }
 
@@ -209,7 +209,7 @@ func (c *core) tryExclude(b *binding, own *record, judged *atomic.Int64) bool {
 	b.slot.state.Store(uint64(c.self | robust.Waiters)) // if it dies now it was no writer
 	crash.At("try-exclude.shut")
 	for _, x := range c.chain(b.index, b.slot) {
-		if x != own && x.load().held() != 0 && !c.buryIfGone(x, judged) {
+		if x != own && !x.load().isEmpty() && !c.buryIfGone(x, judged) {
 			c.reopen(b.index, b.slot)
 			return false
 		}
@@ -242,5 +242,5 @@ func (c *core) buryIfGone(x *record, judged *atomic.Int64) bool {
 		}
 	}
 	c.bury(nil, x, owner)
-	return x.load().held() == 0
+	return x.load().isEmpty()
 }

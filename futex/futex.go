@@ -116,6 +116,12 @@ func Low(word *atomic.Uint64) *atomic.Uint32 {
 	return (*atomic.Uint32)(unsafe.Pointer(word))
 }
 
+// High returns the half of word that holds its bits 63 … 32.
+func High(word *atomic.Uint64) *atomic.Uint32 {
+	// SAFETY: as for Low; the other half lies 4 bytes behind it, in the word.
+	return (*atomic.Uint32)(unsafe.Add(unsafe.Pointer(word), 4))
+}
+
 // timeout fills until with a deadline and returns it, or nil for none.
 func timeout(until *unix.Timespec, deadline int64) *unix.Timespec {
 	if deadline == 0 {

@@ -240,16 +240,18 @@ func TestWaitError(t *testing.T) {
 	}
 }
 
-func TestLow(t *testing.T) {
+func TestHalves(t *testing.T) {
 	wide := new(atomic.Uint64)
 	wide.Store(0x1122334455667788)
-	if got := Low(wide).Load(); got != 0x55667788 {
-		t.Fatalf("the low half is %#x", got)
-	}
-	s := asleepIn(t, func() (int, error) { return 0, waitOn(Low(wide), 0x55667788, surely()) })
-	wakeExactly(t, 1, func() int { return Wake(Low(wide), 1) })
-	if o := s.end(); o.err != nil {
-		t.Error(o.err)
+	for half, value := range map[*atomic.Uint32]uint32{Low(wide): 0x55667788, High(wide): 0x11223344} {
+		if got := half.Load(); got != value {
+			t.Fatalf("the half is %#x, not %#x", got, value)
+		}
+		s := asleepIn(t, func() (int, error) { return 0, waitOn(half, value, surely()) })
+		wakeExactly(t, 1, func() int { return Wake(half, 1) })
+		if o := s.end(); o.err != nil {
+			t.Error(o.err)
+		}
 	}
 }
 

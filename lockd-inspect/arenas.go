@@ -2,47 +2,46 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
-
-	"lockd/arena"
-	"lockd/robust"
 )
 
 // arenaRow is an arena in a list; of one that cannot be read wholly, some of
 // the columns are empty.
 type arenaRow struct {
 	name string
-	*arena.Snapshot
-	whole bool
+	*report
+	counts *arenaCounts // nil if its tables could not be read
 }
 
-// counted is what a column counts, in an arena that could be read.
-func counted[T any](count func(*arena.Snapshot, T) int, of func(*arena.Snapshot) []T) func(arenaRow) any {
-	return func(a arenaRow) any {
-		if !a.whole {
-			return nil
-		}
-		sum := 0
-		for _, e := range of(a.Snapshot) {
-			sum += count(a.Snapshot, e)
-		}
-		return sum
+// arenaCounts is what one look at all members and locks finds.
+type arenaCounts struct {
+	names, held, inUse, waiting, abandoned int
+	alive, dead, unknown                   int
+}
+
+func rowOf(r *report) arenaRow {
+	row := arenaRow{name: r.Arena.Name, report: r}
+	if !r.whole || r.Trouble != nil {
+		return row
 	}
-}
-
-func locksThat(are func(*arena.LockInfo) bool) func(arenaRow) any {
-	return counted(func(_ *arena.Snapshot, l arena.LockInfo) int { return one(are(&l)) },
-		func(s *arena.Snapshot) []arena.LockInfo { return s.Locks })
-}
-
-func membersThat(are robust.Verdict) func(arenaRow) any {
-	return counted(func(_ *arena.Snapshot, m arena.MemberInfo) int { return one(m.Verdict == are) },
-		func(s *arena.Snapshot) []arena.MemberInfo { return s.Members })
+	c := new(arenaCounts)
+	for l := range r.locks() {
+		c.names++
+		c.held += one(l.exclusivelyHeld())
+		c.inUse += one(l.inUse())
+		c.waiting += l.Waiters
+		c.abandoned += one(l.Abandoned)
+	}
+	for _, m := range r.Members {
+		c.alive += one(m.Alive != nil && *m.Alive)
+		c.dead += one(m.dead())
+		c.unknown += one(m.Alive == nil)
+	}
+	row.counts = c
+	return row
 }
 
 func one(b bool) int {
@@ -52,65 +51,48 @@ func one(b bool) int {
 	return 0
 }
 
-// isAbandoned is false for a semaphore: there A is about its queue's latch.
-func isAbandoned(l *arena.LockInfo) bool {
-	return l.Kind != arena.KindSemaphore && l.Word.Has(robust.Abandoned)
+func counted(count func(*arenaCounts) int) func(arenaRow) any {
+	return func(a arenaRow) any {
+		if a.counts == nil {
+			return nil
+		}
+		return count(a.counts)
+	}
 }
 
 var arenaColumns = []column[arenaRow]{
-	{"name", "file name, or path outside of " + arena.Dir, false, false, func(a arenaRow) any { return a.name }},
-	{"path", "the file", true, false, func(a arenaRow) any { return a.Path }},
-	{"size", "of the file, in bytes", false, true, func(a arenaRow) any { return octets(a.Size) }},
-	{"in_use", "locks held, read, abandoned or waited for", false, true, locksThat(func(l *arena.LockInfo) bool {
-		return l.Held() || isAbandoned(l) || l.Waiters > 0 || l.Readers > 0
-	})},
-	{"capacity", "locks that it may grow to", false, true, func(a arenaRow) any {
-		if !a.whole {
+	text("name", "file name, or path outside of /dev/shm", func(a arenaRow) any { return a.name }),
+	text("path", "the file", func(a arenaRow) any { return a.Arena.Path }).onDemand(),
+	number("size", "of the file, in bytes", func(a arenaRow) any { return a.Arena.Size }),
+	number("in_use", "locks held, read, abandoned or waited for", counted(func(c *arenaCounts) int { return c.inUse })),
+	number("capacity", "locks that it may grow to", func(a arenaRow) any {
+		if a.counts == nil {
 			return nil
 		}
-		return a.Capacity()
-	}},
-	{"alive", "processes attached", false, true, membersThat(robust.Alive)},
-	{"dead", "processes that died attached, not settled yet", false, true, membersThat(robust.Gone)},
-	{"unknown", "processes that may be dead or alive", true, true, membersThat(robust.Unknown)},
-	{"waiting", "goroutines and commands that wait for a lock", false, true, counted(
-		func(_ *arena.Snapshot, l arena.LockInfo) int { return l.Waiters },
-		func(s *arena.Snapshot) []arena.LockInfo { return s.Locks })},
-	{"abandoned", "locks whose last owner died and that nobody has marked consistent", false, true, locksThat(isAbandoned)},
-	{"held", "locks held", true, true, locksThat((*arena.LockInfo).Held)},
-	{"names", "locks in the table, idle ones included", true, true, locksThat(func(*arena.LockInfo) bool { return true })},
-	{"segments", "of 1024 locks, in use", true, true, func(a arenaRow) any {
-		if !a.whole {
+		return a.Arena.Capacity
+	}),
+	number("alive", "processes attached", counted(func(c *arenaCounts) int { return c.alive })),
+	number("dead", "processes that died attached, not settled yet", counted(func(c *arenaCounts) int { return c.dead })),
+	number("unknown", "processes that may be dead or alive", counted(func(c *arenaCounts) int { return c.unknown })).onDemand(),
+	number("waiting", "goroutines and commands that wait for a lock", counted(func(c *arenaCounts) int { return c.waiting })),
+	number("abandoned", "locks whose last owner died and that nobody has marked consistent",
+		counted(func(c *arenaCounts) int { return c.abandoned })),
+	number("held", "locks held", counted(func(c *arenaCounts) int { return c.held })).onDemand(),
+	number("names", "locks in the table, idle ones included", counted(func(c *arenaCounts) int { return c.names })).onDemand(),
+	number("segments", "of 1024 locks, in use", func(a arenaRow) any {
+		if a.counts == nil {
 			return nil
 		}
-		return a.Segments
-	}},
-	{"version", "of the file's format", true, true, func(a arenaRow) any { return a.Version }},
-	{"created", "when", true, false, func(a arenaRow) any { return when(a.Created) }},
-	{"age", "since it was created; in JSON in seconds", false, true, func(a arenaRow) any {
-		if a.Created.IsZero() {
+		return a.Arena.Segments
+	}).onDemand(),
+	number("version", "of the file's format", func(a arenaRow) any { return a.Arena.Version }).onDemand(),
+	text("created", "when", func(a arenaRow) any {
+		if a.age(a.Arena.Created) == nil {
 			return nil
 		}
-		return seconds(now().Sub(a.Created))
-	}},
-}
-
-// now stands still in tests.
-var now = time.Now
-
-func when(at time.Time) any {
-	if at.IsZero() {
-		return nil
-	}
-	return moment(at)
-}
-
-func (t *tool) rowOf(s *arena.Snapshot, whole bool) arenaRow {
-	name := s.Path
-	if filepath.Dir(s.Path) == t.folder {
-		name = filepath.Base(s.Path)
-	}
-	return arenaRow{name, s, whole}
+		return a.Arena.Created
+	}).onDemand(),
+	number("age", "since it was created; in JSON in seconds", func(a arenaRow) any { return a.age(a.Arena.Created) }),
 }
 
 // findArenas reads all arenas of the folder. Files that are none, or that this
@@ -124,9 +106,9 @@ func (t *tool) findArenas() (found []arenaRow, problems []error, err error) {
 		if !e.Type().IsRegular() || isHalfMade(e.Name()) {
 			continue
 		}
-		s, err := t.read(filepath.Join(t.folder, e.Name()))
-		if s != nil {
-			found = append(found, t.rowOf(s, err == nil))
+		r, err := t.live(filepath.Join(t.folder, e.Name()))
+		if r != nil {
+			found = append(found, rowOf(r))
 			if err != nil {
 				problems = append(problems, err)
 			}
@@ -140,32 +122,40 @@ func isHalfMade(name string) bool {
 	return strings.HasPrefix(name, ".") && strings.Contains(name, ".new-")
 }
 
-func (t *tool) showArenas(l layout) int {
-	columns, err := choose(arenaColumns, l.columns, l.json)
-	if err != nil {
-		return t.misused(err)
+func arenasVerb() *verb {
+	var l layout
+	v := newVerb("arenas", "", "the arenas on this host; also with no verb at all", "Lists the arenas in /dev/shm that this user may read.")
+	l.flags(v.flags)
+	v.columns = helpOn(arenaColumns)
+	v.run = func(t *tool, args []string) int {
+		columns, err := choose(arenaColumns, l.columns, l.json)
+		if err == nil && len(args) > 0 {
+			err = errors.New("arenas takes no arguments; lockd-inspect locks ARENA shows one")
+		}
+		if err != nil {
+			return t.misused(v, err)
+		}
+		found, problems, err := t.findArenas()
+		if errors.Is(err, os.ErrNotExist) {
+			t.complain("there is no %s on this host; name an arena by its path", t.folder)
+			return exitCannotTell
+		}
+		if err != nil {
+			t.complain("%v", err)
+			return exitCannotTell
+		}
+		if err := ordered(arenaColumns, l.sort, found); err != nil {
+			return t.misused(v, err)
+		}
+		code := write(t, l, columns, slices.Values(found), "", "arenas")
+		if len(found) == 0 && !l.json {
+			t.complain("no arenas in %s that you may read", t.folder)
+		}
+		for _, p := range problems {
+			t.complain("%v", p)
+			code = exitCannotTell
+		}
+		return code
 	}
-	found, problems, err := t.findArenas()
-	if errors.Is(err, os.ErrNotExist) {
-		t.complain("there is no %s on this host; name an arena by its path", t.folder)
-		return exitCannotTell
-	}
-	if err != nil {
-		t.complain("%v", err)
-		return exitCannotTell
-	}
-	code := write(t, l, columns, found, "", "arenas")
-	if len(found) == 0 && !l.json {
-		t.complain("no arenas in %s that you may read", t.folder)
-	}
-	for _, p := range problems {
-		t.complain("%v", p)
-		code = exitCannotTell
-	}
-	return code
-}
-
-func helpArenas(w io.Writer) {
-	fmt.Fprintf(w, "Lists the arenas in %s.\n\n", arena.Dir)
-	helpView(w, arenaColumns)
+	return v
 }

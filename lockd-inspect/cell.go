@@ -22,9 +22,24 @@ func (s seconds) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, rounded, 'f', -1, 64), nil
 }
 
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *seconds) UnmarshalJSON(b []byte) error {
+	n, err := strconv.ParseFloat(string(b), 64)
+	if err == nil {
+		*s = seconds(n * float64(time.Second))
+	}
+	return err
+}
+
 func (m moment) MarshalJSON() ([]byte, error) {
+	if time.Time(m).IsZero() {
+		return []byte("null"), nil
+	}
 	return []byte(time.Time(m).UTC().Format(`"` + time.RFC3339Nano + `"`)), nil
 }
+
+// UnmarshalJSON leaves null the zero time.
+func (m *moment) UnmarshalJSON(b []byte) error { return (*time.Time)(m).UnmarshalJSON(b) }
 
 const none = "-"
 
@@ -40,10 +55,10 @@ func cell(v any) string {
 			return "yes"
 		}
 		return "no"
-	case octets:
+	case fmt.Stringer:
 		return v.String()
-	case seconds:
-		return v.String()
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
 	case moment:
 		return time.Time(v).Local().Format("2006-01-02 15:04:05")
 	}
@@ -113,3 +128,6 @@ func printable(text string) string {
 	q := strconv.Quote(text)
 	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
+
+// quotedAlways is for what may not be mistaken for words around it.
+func quotedAlways(text string) string { return strconv.Quote(text) }

@@ -1,26 +1,82 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
+	"iter"
 	"slices"
 	"strings"
-	"unicode/utf8"
+	"time"
+
+	"github.com/spf13/pflag"
 )
 
 // column is one property of the things that a verb lists. Its name is the key
-// in JSON, what -o takes, and, in capitals, the header.
+// in JSON, what -o and --sort take, and, in capitals, the header.
 type column[R any] struct {
-	name   string
-	says   string
-	hidden bool // only with -o, and in JSON
-	number bool // aligned to the right
-	value  func(R) any
+	name, says string
+	hidden     bool // only with -o, and in JSON
+	number     bool // aligned to the right, and never cut
+	yields     int  // where a terminal is too narrow, those that yield more are cut first
+	value      func(R) any
+	colour     func(R) colour // nil: none
+}
+
+func text[R any](name, says string, value func(R) any) column[R] {
+	return column[R]{name: name, says: says, value: value}
+}
+
+func number[R any](name, says string, value func(R) any) column[R] {
+	return column[R]{name: name, says: says, value: value, number: true}
+}
+
+func (c column[R]) onDemand() column[R] {
+	c.hidden = true
+	return c
+}
+
+func (c column[R]) yielding(rank int) column[R] {
+	c.yields = rank
+	return c
+}
+
+func (c column[R]) coloured(by func(R) colour) column[R] {
+	c.colour = by
+	return c
 }
 
 func (c column[R]) header() string { return strings.ToUpper(c.name) }
+
+// columnHelp is what help says about a column.
+type columnHelp struct {
+	name, says string
+	hidden     bool
+}
+
+func helpOn[R any](table []column[R]) (all []columnHelp) {
+	for _, c := range table {
+		all = append(all, columnHelp{c.name, c.says, c.hidden})
+	}
+	return all
+}
+
+// layout is how a list is to be shown.
+type layout struct {
+	json      bool
+	noHeaders bool
+	columns   string
+	sort      string
+}
+
+func (l *layout) flags(f *pflag.FlagSet) {
+	f.StringVarP(&l.columns, "columns", "o", "", "`list` of columns to show; +list adds to the usual ones")
+	f.StringVar(&l.sort, "sort", "", "sort by this `column`; -column for the largest first")
+	f.BoolVar(&l.noHeaders, "no-headers", false, "only the lines below the headers")
+	f.BoolVar(&l.json, "json", false, "JSON, with numbers as numbers and null for none")
+}
 
 // choose returns the columns that -o asks for: a list instead of the usual
 // ones, or with "+" in front after them. In JSON the usual ones are all.
@@ -39,13 +95,23 @@ func choose[R any](table []column[R], list string, all bool) ([]column[R], error
 		list, chosen = rest, usual
 	}
 	for _, name := range strings.Split(list, ",") {
-		i := slices.IndexFunc(table, func(c column[R]) bool { return strings.EqualFold(c.name, name) })
-		if i < 0 {
-			return nil, fmt.Errorf("no column %q; there are: %s", name, names(table))
+		c, err := find(table, name)
+		if err != nil {
+			return nil, err
 		}
-		chosen = append(chosen, table[i])
+		if !slices.ContainsFunc(chosen, func(d column[R]) bool { return d.name == c.name }) {
+			chosen = append(chosen, c)
+		}
 	}
 	return chosen, nil
+}
+
+func find[R any](table []column[R], name string) (column[R], error) {
+	i := slices.IndexFunc(table, func(c column[R]) bool { return strings.EqualFold(c.name, name) })
+	if i < 0 {
+		return column[R]{}, fmt.Errorf("no column %s; there are: %s", quotedAlways(name), names(table))
+	}
+	return table[i], nil
 }
 
 func names[R any](table []column[R]) string {
@@ -56,44 +122,105 @@ func names[R any](table []column[R]) string {
 	return strings.Join(all, ", ")
 }
 
-// writeTable writes aligned columns for people, without blanks at line ends.
-func writeTable[R any](w io.Writer, columns []column[R], rows []R, headers bool) {
-	var lines [][]string
-	if headers {
-		var line []string
-		for _, c := range columns {
-			line = append(line, c.header())
-		}
-		lines = append(lines, line)
+// ordered sorts rows by a column, those without a value last.
+func ordered[R any](table []column[R], by string, rows []R) error {
+	if by == "" {
+		return nil
 	}
-	for _, r := range rows {
-		var line []string
-		for _, c := range columns {
-			line = append(line, cell(c.value(r)))
-		}
-		lines = append(lines, line)
+	name, falling := strings.CutPrefix(by, "-")
+	c, err := find(table, name)
+	if err != nil {
+		return err
 	}
-	widths := make([]int, len(columns))
-	for _, line := range lines {
-		for i, text := range line {
-			widths[i] = max(widths[i], utf8.RuneCountInString(text))
+	slices.SortStableFunc(rows, func(a, b R) int {
+		x, y := c.value(a), c.value(b)
+		if x == nil || y == nil {
+			return cmp.Compare(one(x == nil), one(y == nil))
+		}
+		if falling {
+			x, y = y, x
+		}
+		return compare(x, y)
+	})
+	return nil
+}
+
+func compare(x, y any) int {
+	switch x := x.(type) {
+	case moment:
+		if y, ok := y.(moment); ok {
+			return time.Time(x).Compare(time.Time(y))
+		}
+	case string:
+		if y, ok := y.(string); ok {
+			return cmp.Compare(x, y)
 		}
 	}
-	for _, line := range lines {
-		var b strings.Builder
-		for i, text := range line {
-			if i > 0 {
-				b.WriteString("  ")
-			}
-			blanks := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text))
-			if columns[i].number {
-				b.WriteString(blanks + text)
-			} else {
-				b.WriteString(text + blanks)
-			}
+	if a, ok := size(x); ok {
+		if b, ok := size(y); ok {
+			return cmp.Compare(a, b)
 		}
-		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
 	}
+	return cmp.Compare(cell(x), cell(y))
+}
+
+func size(v any) (float64, bool) {
+	switch v := v.(type) {
+	case bool:
+		return float64(one(v)), true
+	case int:
+		return float64(v), true
+	case uint32:
+		return float64(v), true
+	case uint16:
+		return float64(v), true
+	case uint64:
+		return float64(v), true
+	case float64:
+		return v, true
+	case octets:
+		return float64(v), true
+	case seconds:
+		return float64(v), true
+	}
+	return 0, false
+}
+
+// write shows rows as a table or, under a key, as JSON; before them in the
+// object come the members of front.
+func write[R any](t *tool, l layout, columns []column[R], rows iter.Seq[R], front, key string) int {
+	w := bufio.NewWriterSize(t.stdout, 1<<16)
+	if l.json {
+		fmt.Fprintf(w, `{"format":1,%s%q:`, front, key)
+		writeJSON(w, columns, rows)
+		fmt.Fprintln(w, "}")
+	} else {
+		writeTable(w, t.screen, columns, rows, !l.noHeaders)
+	}
+	return t.written(w)
+}
+
+func (t *tool) written(w *bufio.Writer) int {
+	if err := w.Flush(); err != nil {
+		t.complain("%v", err)
+		return exitCannotTell
+	}
+	return exitFine
+}
+
+// writeJSON writes an array, one row a line.
+func writeJSON[R any](w *bufio.Writer, columns []column[R], rows iter.Seq[R]) {
+	separator := "\n"
+	w.WriteByte('[')
+	for r := range rows {
+		w.WriteString(separator)
+		w.Write(jsonRow(columns, r))
+		separator = ",\n"
+	}
+	if separator != "\n" {
+		w.WriteByte('\n')
+	}
+	w.WriteByte(']')
 }
 
 // jsonRow is an object with the columns as keys, in their order.
@@ -107,21 +234,6 @@ func jsonRow[R any](columns []column[R], r R) []byte {
 		b = append(b, jsonValue(c.value(r))...)
 	}
 	return append(b, '}')
-}
-
-// jsonRows is an array, one row a line.
-func jsonRows[R any](columns []column[R], rows []R) []byte {
-	b := []byte{'['}
-	for i, r := range rows {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(append(b, '\n'), jsonRow(columns, r)...)
-	}
-	if len(rows) > 0 {
-		b = append(b, '\n')
-	}
-	return append(b, ']')
 }
 
 func jsonValue(v any) []byte {

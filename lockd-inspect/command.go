@@ -22,7 +22,7 @@ type command struct {
 
 // startCommand starts the command so that it is killed if this process is.
 // What it inherits, it passes on to all that it starts.
-func startCommand(args []string, stdin io.Reader, stdout, stderr io.Writer, inherit *os.File) (*command, error) {
+func startCommand(args, environment []string, stdin io.Reader, stdout, stderr io.Writer, inherit *os.File) (*command, error) {
 	c := &command{Cmd: exec.Command(args[0], args[1:]...), heirs: -1, ended: make(chan struct{})}
 	if errors.Is(c.Err, exec.ErrDot) {
 		c.Err = nil // PATH says so, and so a shell would find it
@@ -44,7 +44,7 @@ func startCommand(args []string, stdin io.Reader, stdout, stderr io.Writer, inhe
 		}
 		c.ExtraFiles = files
 	}
-	c.Stdin, c.Stdout, c.Stderr = stdin, stdout, stderr
+	c.Stdin, c.Stdout, c.Stderr, c.Env = stdin, stdout, stderr, environment
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 
 	// The kernel kills the command when the thread ends that forked it, so
@@ -56,7 +56,7 @@ func startCommand(args []string, stdin io.Reader, stdout, stderr io.Writer, inhe
 		err := c.Start()
 		if errors.Is(err, syscall.ENOEXEC) { // a script without its first line: as execvp(3) does
 			script := exec.Command("/bin/sh", append([]string{c.Path}, args[1:]...)...)
-			script.Stdin, script.Stdout, script.Stderr = stdin, stdout, stderr
+			script.Stdin, script.Stdout, script.Stderr, script.Env = stdin, stdout, stderr, environment
 			script.SysProcAttr, script.ExtraFiles = c.SysProcAttr, c.ExtraFiles
 			c.Cmd = script
 			err = c.Start()

@@ -31,6 +31,7 @@ const (
 const (
 	asTool    = "as-lockd-inspect"
 	asHolder  = "as-holder"  // PATH LABEL LOCK…: holds the locks (r:, u:, x: rwmutexes) until its standard input ends
+	asChurner = "as-churner" // PATH LABEL: takes locks of all kinds until its standard input ends
 	asUntil   = "as-until"   // FIFO [MIB]: ends when the fifo does
 	asCheck   = "as-check"   // PID: says whether that process is gone
 	asSignals = "as-signals" // says which signals it gets, until SIGTERM
@@ -44,6 +45,9 @@ func TestMain(m *testing.M) {
 			os.Exit(run(args, os.Stdin, os.Stdout, os.Stderr))
 		case asHolder:
 			holder(args[0], args[1], args[2:])
+			os.Exit(0)
+		case asChurner:
+			churner(args[0], args[1])
 			os.Exit(0)
 		case asUntil:
 			until(args)
@@ -92,6 +96,37 @@ func holder(path, label string, locks []string) {
 	fmt.Println("ready")
 	io.Copy(io.Discard, os.Stdin)
 	a.Close()
+}
+
+func churner(path, label string) {
+	a, err := arena.Open(path, &arena.Options{Label: label})
+	if err != nil {
+		panic(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		close(ended)
+	}()
+	ctx := context.Background()
+	nothing := func(context.Context) error { return nil }
+	for i := 0; ; i++ {
+		select {
+		case <-ended:
+			a.Close()
+			return
+		default:
+		}
+		a.Mutex(fmt.Sprint("l", i%50)).Do(ctx, nothing)
+		a.RWMutex(fmt.Sprint("r", i%20)).RDo(ctx, nothing)
+		a.RWMutex(fmt.Sprint("r", i%7)).Do(ctx, nothing)
+		if t, err := a.Semaphore("s", 4).Acquire(ctx, 1+i%4); err == nil {
+			t.Release()
+		}
+		if i == 0 {
+			fmt.Println("ready")
+		}
+	}
 }
 
 func until(args []string) {
@@ -313,7 +348,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func waiters(path, lock string) int {
+func waitersOf(path, lock string) int {
 	s, err := arena.ReadSnapshot(path)
 	if err != nil {
 		return -1

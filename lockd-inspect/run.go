@@ -4,18 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"log/slog"
 	"math"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/spf13/pflag"
 
 	"lockd/arena"
 )
@@ -54,99 +48,138 @@ func (p *patience) Set(text string) error {
 	return nil
 }
 
-type runOptions struct {
-	patience patience
-	nonblock bool
-	conflict int
-	close    bool
-	help     bool
+// runner is one call of the verb.
+type runner struct {
+	*verb
+	t *tool
+
+	patience   patience
+	nonblock   bool
+	shared     bool
+	exclusive  bool
+	tickets    int
+	conflict   int
+	close      bool
+	consistent bool
+	verbose    bool
+	trust      trust
 
 	arena, lock string
 	command     []string
 }
 
-func (o *runOptions) flags() *pflag.FlagSet {
-	f := pflag.NewFlagSet("run", pflag.ContinueOnError)
-	f.SortFlags = false
+func runVerb() *verb {
+	r := new(runner)
+	v := newVerb("run", "ARENA LOCK -- COMMAND [ARG…]", "hold a lock while a command runs", fmt.Sprintf(`Takes the lock, waiting for it, and runs the command. The lock is held until the
+command has ended, and all that it started and left running in the background.
+An arena that is not there is created. Of an abandoned lock it says so.
+
+A name that nobody uses becomes a mutex; with --shared or --exclusive a lock
+that many may read and one may write. The names of a semaphore's tickets are in
+LOCKD_TICKETS in the command's environment, such as "0 3".
+
+Flags stand before ARENA.
+
+Exit code: the command's; 128 and the signal that ended it; %d, or what
+--conflict-exit-code says, if the lock could not be had in time; %d if the call
+is wrong; %d if the command cannot be run; %d, %d, %d and %d for an arena or a
+lock that cannot be used.
+
+Signals are passed on to the command. Those of the keyboard, Ctrl-C and Ctrl-\,
+reach it anyway; run stays until it has ended. If run itself is killed by
+SIGKILL the command is killed too, and nobody gets the lock before it is gone.
+With --close nothing but run keeps the lock then, and the next may begin a
+moment before the command is gone.`, exitConflict, exitUsage, exitUnavailable, exitData, exitNoInput, exitSystem, exitCantCreate))
+	r.verb = v
+	v.misused = exitUsage
+	f := v.flags
 	f.SetInterspersed(false) // what follows belongs to the command
-	f.VarP(&o.patience, "timeout", "w", "wait that long, in seconds or like 1m30s; 0 is --nonblock")
-	f.BoolVarP(&o.nonblock, "nonblock", "n", false, "do not wait")
-	f.IntVarP(&o.conflict, "conflict-exit-code", "E", exitConflict, "exit `code` when the lock could not be had in time")
-	f.BoolVarP(&o.close, "close", "o", false, "do not let the command and its children keep the lock beyond the command's end")
-	f.BoolVarP(&o.help, "help", "h", false, "say what this verb does")
-	return f
+	f.VarP(&r.patience, "timeout", "w", "wait that long, in seconds or like 1m30s; 0 is --nonblock")
+	f.BoolVarP(&r.nonblock, "nonblock", "n", false, "do not wait")
+	f.BoolVarP(&r.shared, "shared", "s", false, "hold it for reading, beside other readers")
+	f.BoolVarP(&r.exclusive, "exclusive", "x", false, "hold it for writing, where others use --shared")
+	f.IntVar(&r.tickets, "tickets", 0, "hold that `many` tickets of a semaphore; lockd-inspect sem makes one")
+	f.IntVarP(&r.conflict, "conflict-exit-code", "E", exitConflict, "exit `code` when the lock could not be had in time")
+	f.BoolVarP(&r.close, "close", "o", false, "do not let the command and its children keep the lock beyond the command's end")
+	f.BoolVar(&r.consistent, "mark-consistent", false, "if the lock was abandoned: the command repairs it, and if it succeeds the next owner is told nothing")
+	f.BoolVar(&r.verbose, "verbose", false, "say on standard error who is waited for, and how long it took")
+	r.trust.flags(f)
+	v.takes = []argument{anArena, aLock}
+	v.run = func(t *tool, args []string) int {
+		if err := r.parse(args); err != nil {
+			return t.misused(v, err)
+		}
+		r.t = t
+		return r.do()
+	}
+	return v
 }
 
-func parseRun(args []string) (o runOptions, err error) {
-	f := o.flags()
-	if err := f.Parse(args); err != nil || o.help {
-		return o, err
+func (r *runner) parse(rest []string) error {
+	kinds := one(r.shared) + one(r.exclusive) + one(r.flags.Changed("tickets"))
+	switch {
+	case r.conflict < 0 || r.conflict > 255:
+		return fmt.Errorf("exit code %d is not in 0 … 255", r.conflict)
+	case kinds > 1:
+		return errors.New("of --shared, --exclusive and --tickets only one can be")
+	case r.flags.Changed("tickets") && (r.tickets < 1 || r.consistent):
+		return errors.New("--tickets takes 1 or more, and nothing to mark consistent")
+	case r.shared && r.consistent:
+		return errors.New("who only reads cannot mark it consistent")
+	case len(rest) < 2:
+		return errors.New("run needs an ARENA, a LOCK and a COMMAND")
 	}
-	if o.conflict < 0 || o.conflict > 255 {
-		return o, fmt.Errorf("exit code %d is not in 0 … 255", o.conflict)
+	r.arena, r.lock, r.command = rest[0], rest[1], rest[2:]
+	if len(r.command) > 0 && r.command[0] == "--" {
+		r.command = r.command[1:]
+	} else if len(r.command) > 0 && strings.HasPrefix(r.command[0], "-") {
+		return fmt.Errorf("%s stands behind the arena; flags of run stand before it", r.command[0])
 	}
-	rest := f.Args()
-	if len(rest) < 2 {
-		return o, errors.New("run needs an ARENA, a LOCK and a COMMAND")
+	if len(r.command) == 0 {
+		return errors.New("run needs a COMMAND")
 	}
-	o.arena, o.lock, o.command = rest[0], rest[1], rest[2:]
-	if len(o.command) > 0 && o.command[0] == "--" {
-		o.command = o.command[1:]
-	} else if len(o.command) > 0 && strings.HasPrefix(o.command[0], "-") {
-		return o, fmt.Errorf("%s stands behind the arena; flags of run stand before it", o.command[0])
-	}
-	if len(o.command) == 0 {
-		return o, errors.New("run needs a COMMAND")
-	}
-	return o, nil
+	return nil
 }
 
-// run holds a lock while a command runs.
-func (t *tool) run(args []string) int {
-	o, err := parseRun(args)
-	if err != nil {
-		t.complain("%v; lockd-inspect help run says more", err)
-		return exitUsage
-	}
-	if o.help {
-		return t.help([]string{"run"})
-	}
+func (r *runner) do() int {
 	caught := catchSignals()
 	defer caught.stop()
-
-	a, err := arena.Open(t.path(o.arena), &arena.Options{
-		ByteOnly: true,
-		Label:    shellLine(o.command),
-		Logger:   slog.New(slog.DiscardHandler), // what matters here comes back as an error
-	})
+	o := openOptions(shellLine(r.command), r.trust)
+	o.ByteOnly = true
+	a, err := arena.Open(r.t.path(r.arena), o)
 	if err != nil {
-		return t.failed(err)
+		return r.failed(err)
 	}
-	m := a.Mutex(o.lock)
-	if sig, err := o.acquire(m, caught); sig != 0 || err != nil {
+	hold := r.gripOf(a)
+	if sig, err := r.acquire(hold, caught); sig != 0 || err != nil {
 		a.Close()
 		switch {
 		case sig != 0:
 			return 128 + int(sig)
 		case errors.Is(err, arena.ErrTimeout):
-			return o.conflict // silently, as flock(1) does
+			return r.conflict // silently, as flock(1) does
 		}
-		return t.failed(err)
+		return r.failed(err)
 	}
-	if d, abandoned := m.Abandoned(); abandoned {
-		t.complain("%s was abandoned: pid %d (%s) %v holding it at %s; what it protects may be half-changed",
-			quoted(o.lock), d.PID, quoted(d.Label), d.Cause, d.When.Local().Format(time.DateTime))
+	if d, abandoned := hold.abandoned(); abandoned {
+		r.t.complain("%s was abandoned: pid %d (%s) %v holding it at %s; what it protects may be half-changed",
+			quoted(r.lock), d.PID, quoted(d.Label), d.Cause, d.When.Local().Format(time.DateTime))
 	}
-	code, heirs := t.underLock(&o, a, caught)
-	t.letGo(&o, a, m, heirs)
+	code, heirs := r.underLock(a, hold, caught)
+	if r.consistent && code == 0 {
+		if err := hold.markConsistent(); err != nil {
+			r.t.complain("%s could not be marked consistent: %v", quoted(r.lock), explained{err})
+		}
+	}
+	r.letGo(a, hold, heirs)
 	return code
 }
 
 // acquire returns why the lock is not held, or neither.
-func (o *runOptions) acquire(m *arena.Mutex, caught signals) (syscall.Signal, error) {
-	limit := o.patience
-	if o.nonblock || limit.limited && limit.limit == 0 {
-		if m.TryLock() {
+func (r *runner) acquire(h grip, caught signals) (syscall.Signal, error) {
+	limit := r.patience
+	if r.nonblock || limit.limited && limit.limit == 0 {
+		if h.try() {
 			return 0, nil
 		}
 		// That says nothing about why: the lock may be held, or the name bad.
@@ -168,11 +201,13 @@ func (o *runOptions) acquire(m *arena.Mutex, caught signals) (syscall.Signal, er
 		}
 		close(interrupted)
 	}()
-	err := m.LockContext(ctx)
+	told := r.tellWaiting(ctx)
+	err := h.acquire(ctx)
 	cancel()
 	sig := <-interrupted
+	told(err)
 	if sig != 0 && err == nil {
-		err = m.Release()
+		err = h.release()
 	}
 	return sig, err
 }
@@ -182,21 +217,23 @@ const grace = 10 * time.Millisecond
 
 // underLock runs the command to its end, and tells whether others inherited
 // the lock from it.
-func (t *tool) underLock(o *runOptions, a *arena.Arena, caught signals) (code int, heirs bool) {
+func (r *runner) underLock(a *arena.Arena, h grip, caught signals) (code int, heirs bool) {
 	var inherit *os.File
-	if !o.close {
+	environment := append(os.Environ(), h.environment()...)
+	if !r.close {
 		var err error
 		if inherit, err = a.Inherit(); err != nil {
-			return t.failed(err), false
+			return r.failed(err), false
 		}
+		environment = append(environment, actorVariable+"="+actorHere())
 	}
-	c, err := startCommand(o.command, t.stdin, t.stdout, t.stderr, inherit)
+	c, err := startCommand(r.command, environment, r.t.stdin, r.t.stdout, r.t.stderr, inherit)
 	switch {
 	case errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		t.complain("cannot run %s: %v", quoted(o.command[0]), err)
+		r.t.complain("cannot run %s: %v", quoted(r.command[0]), err)
 		return exitSystem, false
 	case err != nil:
-		t.complain("cannot run %s: %s", quoted(o.command[0]), reason(err))
+		r.t.complain("cannot run %s: %s", quoted(r.command[0]), reason(err))
 		return exitUnavailable, false
 	}
 	defer c.finish()
@@ -204,39 +241,39 @@ func (t *tool) underLock(o *runOptions, a *arena.Arena, caught signals) (code in
 	return code, c.hasHeirs()
 }
 
-func reason(err error) string {
-	var path *fs.PathError
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		return "there is no such command in PATH"
-	case errors.As(err, &path):
-		return path.Err.Error()
-	}
-	return err.Error()
-}
-
 // letGo gives the lock back, or leaves it to those who inherited it. The
 // command has run: what goes wrong now does not change its exit code.
-func (t *tool) letGo(o *runOptions, a *arena.Arena, m *arena.Mutex, heirs bool) {
+func (r *runner) letGo(a *arena.Arena, h grip, heirs bool) {
 	if heirs {
 		if err := a.LeaveInherited(); err != nil {
-			t.complain("%s", strings.TrimPrefix(err.Error(), "arena: "))
+			r.t.complain("%v", explained{err})
 		}
 		return
 	}
-	if err := m.Release(); err != nil {
-		t.complain("%s was taken away while the command ran: %v", quoted(o.lock), err)
+	if err := h.release(); err != nil {
+		r.t.complain("%s was taken away while the command ran: %v", quoted(r.lock), err)
 	}
 	if err := a.Close(); err != nil {
-		t.complain("%s", strings.TrimPrefix(err.Error(), "arena: "))
+		r.t.complain("%v", explained{err})
 	}
 }
 
 // failed says why the lock cannot be had at all.
-func (t *tool) failed(err error) int {
-	t.complain("%s", strings.TrimPrefix(err.Error(), "arena: "))
+func (r *runner) failed(err error) int {
+	if errors.Is(err, arena.ErrUnsafeFile) {
+		err = unsafeFile{explained{err}}
+	}
+	text := explained{err}.Error()
 	switch {
-	case errors.Is(err, arena.ErrName):
+	case errors.Is(err, arena.ErrKind) && (r.shared || r.exclusive):
+		text += "; who excludes readers uses run --exclusive"
+	case errors.Is(err, arena.ErrNoSemaphore):
+		text = fmt.Sprintf("no semaphore named %s; lockd-inspect sem %s make %s TICKETS makes one", quoted(r.lock),
+			shellLine([]string{r.arena}), shellLine([]string{r.lock}))
+	}
+	r.t.complain("%s", text)
+	switch {
+	case errors.Is(err, arena.ErrName), errors.Is(err, arena.ErrTickets), errors.Is(err, arena.ErrTooMany):
 		return exitUsage
 	case errors.Is(err, arena.ErrKind), errors.Is(err, arena.ErrDamaged), errors.Is(err, arena.ErrTruncated):
 		return exitData
@@ -247,25 +284,4 @@ func (t *tool) failed(err error) int {
 		return exitSystem
 	}
 	return exitNoInput
-}
-
-func helpRun(w io.Writer) {
-	var o runOptions
-	fmt.Fprintf(w, `Takes the lock, waiting for it, and runs the command. The lock is held until the
-command has ended, and all that it started and left running in the background.
-An arena that is not there is created. Of an abandoned lock it says so.
-
-Flags, which stand before ARENA:
-%s
-Exit code: the command's; 128 and the signal that ended it; %d, or what
---conflict-exit-code says, if the lock could not be had in time; %d if the call
-is wrong; %d if the command cannot be run; %d, %d, %d and %d for an arena or a
-lock that cannot be used.
-
-Signals are passed on to the command. Those of the keyboard, Ctrl-C and Ctrl-\,
-reach it anyway; run stays until it has ended. If run itself is killed by
-SIGKILL the command is killed too, and nobody gets the lock before it is gone.
-With --close nothing but run keeps the lock then, and the next may begin a
-moment before the command is gone.
-`, o.flags().FlagUsages(), exitConflict, exitUsage, exitUnavailable, exitData, exitNoInput, exitSystem, exitCantCreate)
 }

@@ -139,7 +139,7 @@ func TestRunHoldsTheLock(t *testing.T) {
 		t.Errorf("while the command runs: exit code %d, want 1", code)
 	}
 	second := start(t, asTool, "run", path, "l", "--", "echo", "second")
-	eventually(t, "somebody waits", func() bool { return waiters(path, "l") == 1 })
+	eventually(t, "somebody waits", func() bool { return waitersOf(path, "l") == 1 })
 	second.silent()
 	finish()
 	if code := first.exit(); code != 0 {
@@ -162,7 +162,7 @@ func TestRunKilled(t *testing.T) {
 	first := start(t, asTool, "run", path, "l", "--", self(t), asUntil, end, slowToDie)
 	victim := first.pid()
 	heir := start(t, asTool, "run", path, "l", "--", self(t), asCheck, strconv.Itoa(victim))
-	eventually(t, "the heir waits", func() bool { return waiters(path, "l") == 1 })
+	eventually(t, "the heir waits", func() bool { return waitersOf(path, "l") == 1 })
 	heir.silent()
 	first.kill()
 	if line := heir.line(); line != "gone" {
@@ -183,7 +183,7 @@ func TestRunKilledWithGrandchild(t *testing.T) {
 	first := start(t, asTool, "run", path, "l", "--", "sh", "-c", `"$0" "$@" & wait`, self(t), asUntil, end)
 	first.pid()
 	heir := start(t, asTool, "run", path, "l", "--", "echo", "heir")
-	eventually(t, "the heir waits", func() bool { return waiters(path, "l") == 1 })
+	eventually(t, "the heir waits", func() bool { return waitersOf(path, "l") == 1 })
 	first.kill()
 	heir.silent()
 	finish()
@@ -208,7 +208,7 @@ func TestRunBackground(t *testing.T) {
 		t.Errorf("while the child runs: exit code %d, want 1", code)
 	}
 	heir := start(t, asTool, "run", path, "l", "--", "echo", "heir")
-	eventually(t, "the heir waits", func() bool { return waiters(path, "l") == 1 })
+	eventually(t, "the heir waits", func() bool { return waitersOf(path, "l") == 1 })
 	heir.silent()
 	finish()
 	if line := heir.line(); line != "heir" || heir.exit() != 0 {
@@ -264,7 +264,7 @@ func TestRunInterruptedWhileWaiting(t *testing.T) {
 	holder := hold(t, path, "holder", "l")
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1} {
 		p := start(t, asTool, "run", path, "l", "--", "true")
-		eventually(t, "it waits", func() bool { return waiters(path, "l") == 1 })
+		eventually(t, "it waits", func() bool { return waitersOf(path, "l") == 1 })
 		p.Process.Signal(sig)
 		if code := p.exit(); code != 128+int(sig) {
 			t.Errorf("%v: exit code %d", sig, code)

@@ -35,12 +35,12 @@ func TestSemaphoreLocks(t *testing.T) {
 		_, err := s.Acquire(ctx, 3)
 		ended <- err
 	}()
-	eventually(t, "somebody waits", func() bool { return waiters(path, "gpu") == 1 })
+	eventually(t, "somebody waits", func() bool { return waitersOf(path, "gpu") == 1 })
 
 	pid := os.Getpid()
-	expect(t, fmt.Sprintf(`NAME  KIND       STATE   PID  WAITERS  TICKETS  TICKETS_HELD  TICKET_HOLDERS  TICKET_QUEUE
+	expect(t, fmt.Sprintf(`NAME  KIND       STATE   PID  WAITERS  TICKETS  TICKETS_HELD  TICKET_HOLDERS  QUEUE
 gpu   semaphore  4 of 6  %d        1        6             4  %d:0-2,4       %d:3
-`, pid, pid, pid), "pool", "-o", "name,kind,state,pid,waiters,tickets,tickets_held,ticket_holders,ticket_queue")
+`, pid, pid, pid), "pool", "-o", "name,kind,state,pid,waiters,tickets,tickets_held,ticket_holders,queue")
 	_, stdout, _ := call(nil, "--json", "pool")
 	var got struct {
 		Locks []struct {
@@ -48,12 +48,11 @@ gpu   semaphore  4 of 6  %d        1        6             4  %d:0-2,4       %d:3
 				PID     int
 				Label   string
 				Alive   *bool
-				Tickets []int
+				Numbers []int
 			}
-			Ticket_queue []struct {
+			Queue []struct {
 				PID, Tickets int
-				For          string
-				Waiting      float64
+				Mode         string
 			}
 		}
 	}
@@ -61,10 +60,10 @@ gpu   semaphore  4 of 6  %d        1        6             4  %d:0-2,4       %d:3
 		t.Fatalf("%v in %s", err, stdout)
 	}
 	l := got.Locks[0]
-	if len(l.Ticket_holders) != 1 || l.Ticket_holders[0].PID != pid || l.Ticket_holders[0].Label != "me" || len(l.Ticket_holders[0].Tickets) != 4 {
+	if len(l.Ticket_holders) != 1 || l.Ticket_holders[0].PID != pid || l.Ticket_holders[0].Label != "me" || len(l.Ticket_holders[0].Numbers) != 4 {
 		t.Errorf("%s", stdout)
 	}
-	if len(l.Ticket_queue) != 1 || l.Ticket_queue[0].For != "tickets" || l.Ticket_queue[0].Tickets != 3 {
+	if len(l.Queue) != 1 || l.Queue[0].Mode != "tickets" || l.Queue[0].Tickets != 3 {
 		t.Errorf("%s", stdout)
 	}
 	cancel()

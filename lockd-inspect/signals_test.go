@@ -57,9 +57,9 @@ func TestRunStopped(t *testing.T) {
 	command := p.pid()
 	p.Process.Signal(syscall.SIGSTOP)
 	defer p.Process.Signal(syscall.SIGCONT)
-	eventually(t, "run is stopped", func() bool { return stateOf(p.Process.Pid) == 'T' })
+	eventually(t, "run is stopped", func() bool { return processState(p.Process.Pid) == 'T' })
 	finish()
-	eventually(t, "the command has ended", func() bool { return stateOf(command) == 'Z' })
+	eventually(t, "the command has ended", func() bool { return processState(command) == 'Z' })
 	if code, _, _ := call(nil, "run", "-n", path, "l", "--", "true"); code != 1 {
 		t.Errorf("exit code %d while run is stopped, want 1", code)
 	}
@@ -72,7 +72,7 @@ func TestRunStopped(t *testing.T) {
 	}
 }
 
-func stateOf(pid int) byte {
+func processState(pid int) byte {
 	var comm string
 	var state byte
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

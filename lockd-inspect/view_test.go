@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,10 +39,10 @@ func wedge(t *testing.T) wedged {
 	})
 	corpse := hold(t, w.path, "corpse", "orphan")
 	waiter := start(t, asHolder, w.path, "waiter", "busy")
-	eventually(t, "somebody waits", func() bool { return waiters(w.path, "busy") == 1 })
+	eventually(t, "somebody waits", func() bool { return waitersOf(w.path, "busy") == 1 })
 	for _, p := range []*process{owner, waiter} {
 		p.Process.Signal(syscall.SIGSTOP)
-		eventually(t, "it is stopped", func() bool { return stateOf(p.Process.Pid) == 'T' })
+		eventually(t, "it is stopped", func() bool { return processState(p.Process.Pid) == 'T' })
 	}
 	corpse.kill()
 	w.first, w.owner, w.corpse = first.Process.Pid, owner.Process.Pid, corpse.Process.Pid
@@ -94,7 +93,7 @@ taken over       mutex  inherited  OWNER  owner         0             1
 	expect(t, table, "billing", "-o", columns)
 	expect(t, table, "-o", strings.ToUpper(columns), w.path)
 	_, usual, _ := call(nil, "billing")
-	if header, _, _ := strings.Cut(usual, "\n"); strings.Join(strings.Fields(header), " ") != "NAME KIND STATE PID COMMAND LABEL READERS WAITERS ABANDONMENTS FENCE" {
+	if header, _, _ := strings.Cut(usual, "\n"); strings.Join(strings.Fields(header), " ") != "NAME KIND STATE PID LABEL WAITERS WAITING COMMAND" {
 		t.Errorf("the usual columns are %s", header)
 	}
 	_, below, _ := strings.Cut(table, "\n")
@@ -123,24 +122,24 @@ func TestLocksRW(t *testing.T) {
 				gate = l.Gate
 			}
 		}
-		return gate.Has(robust.Waiters) && waiters(path, "written") == 1
+		return gate.Has(robust.Waiters) && waitersOf(path, "written") == 1
 	})
 	for _, p := range []*process{one, two, three, four} { // nobody settles the dead
 		p.Process.Signal(syscall.SIGSTOP)
-		eventually(t, "it is stopped", func() bool { return stateOf(p.Process.Pid) == 'T' })
+		eventually(t, "it is stopped", func() bool { return processState(p.Process.Pid) == 'T' })
 	}
 	dead.kill()
 	pids := strings.NewReplacer("ONE", fmt.Sprint(one.Process.Pid), "TWO", fmt.Sprint(two.Process.Pid),
 		"THREE", fmt.Sprint(three.Process.Pid), "DEAD", fmt.Sprint(dead.Process.Pid))
 	expect(t, pids.Replace(`NAME     KIND     STATE       PID    LABEL  READERS  READING      WAITERS
-both     rwmutex  upgradable  ONE    one    3        ONE×2,TWO×1  0
+both     rwmutex  upgradable  ONE    one    3        ONE×2 TWO×1  0
 drained  rwmutex  draining    THREE  three  1        ONE×1        0
 left     rwmutex  dead        DEAD   dead   0        -            0
-read     rwmutex  read        -      -      1        TWO×1,DEAD×1  0
+read     rwmutex  read        -      -      1        TWO×1 DEAD×1  0
 written  rwmutex  held        TWO    two    0        -            1
 `), path, "-o", "name,kind,state,pid,label,readers,reading,waiters")
 	code, stdout, _ := call(nil, "--json", path)
-	if want := fmt.Sprintf(`"reading":[{"pid":%d,"label":"one","count":2,"alive":true},`, one.Process.Pid); code != 0 || !strings.Contains(stdout, want) {
+	if want := fmt.Sprintf(`"pid":%d,"label":"one","alive":true,"count":2},`, one.Process.Pid); code != 0 || !strings.Contains(stdout, want) {
 		t.Errorf("no %s in %s", want, stdout)
 	}
 }
@@ -212,18 +211,12 @@ func TestArenas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := arena.ReadSnapshot(a.Path())
-	if err != nil {
-		t.Fatal(err)
-	}
 	a.Close()
-	now = func() time.Time { return s.Created.Add(25 * time.Hour) }
-	defer func() { now = time.Now }()
 
-	expect(t, `NAME         SIZE  IN_USE  CAPACITY  ALIVE  DEAD  WAITING  ABANDONED  AGE
-billing      364K       5   1048575      2     1        1          3  1d01h
-empty arena  364K       0      2047      0     0        0          0  1d01h
-`)
+	expect(t, `NAME         SIZE  IN_USE  CAPACITY  ALIVE  DEAD  WAITING  ABANDONED
+billing      364K       5   1048575      2     1        1          3
+empty arena  364K       0      2047      0     0        0          0
+`, "-o", "name,size,in_use,capacity,alive,dead,waiting,abandoned")
 	expect(t, "billing  4  8\nempty arena  0  0\n", "--no-headers", "-o", "name,held,names")
 	expect(t, `{"format":1,"arenas":[
 {"name":"billing","capacity":1048575,"size":372736},
@@ -298,7 +291,7 @@ func TestViewComplains(t *testing.T) {
 		{[]string{"-o", "nam", "catalogue"}, "", `no column "nam"; there are: name, name_hex, kind`},
 		{[]string{""}, "", "is empty"},
 		{nil, "catalogue", "arena is truncated"},
-		{[]string{"help", "me"}, "", `nothing more to say about "me"`},
+		{[]string{"help", "me"}, "", `there is no verb "me"`},
 		{[]string{"version", "2"}, "", "no arguments"},
 	} {
 		code, stdout, stderr := call(nil, tc.args...)
@@ -342,35 +335,5 @@ func TestViewWithoutPermission(t *testing.T) {
 	}()
 	if stderr := <-said; !strings.Contains(stderr, "no permission to read "+path+want) {
 		t.Errorf("says %q, want %q", stderr, want)
-	}
-}
-
-func TestHelp(t *testing.T) {
-	for _, tc := range []struct {
-		args []string
-		has  []string
-	}{
-		{[]string{"help"}, []string{"lockd-inspect run [flags] ARENA LOCK -- COMMAND", "--no-headers", "in_use"}},
-		{[]string{"--help"}, []string{"lockd-inspect locks ARENA"}},
-		{[]string{"help", "locks"}, []string{"--json", "abandonments", "inherited"}},
-		{[]string{"locks", "-h"}, []string{"abandonments"}},
-		{[]string{"help", "run"}, []string{"--timeout", "--nonblock", "--conflict-exit-code", "--close"}},
-		{[]string{"run", "--help"}, []string{"--timeout"}},
-		{[]string{"version"}, []string{"lockd-inspect "}},
-	} {
-		code, stdout, stderr := call(nil, tc.args...)
-		if code != 0 || stderr != "" {
-			t.Errorf("%q: exit code %d, %q", tc.args, code, stderr)
-		}
-		for _, part := range tc.has {
-			if !strings.Contains(stdout, part) {
-				t.Errorf("%q does not mention %q:\n%s", tc.args, part, stdout)
-			}
-		}
-		for _, c := range lockColumns {
-			if tc.args[len(tc.args)-1] == "locks" && !strings.Contains(stdout, " "+c.name+" ") {
-				t.Errorf("%q does not mention the column %s", tc.args, c.name)
-			}
-		}
 	}
 }

@@ -1,0 +1,339 @@
+package arena
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lockd/futex"
+	"lockd/internal/crash"
+	"lockd/robust"
+)
+
+// The detector of a process looks, for its sessions that have waited long
+// enough, whether they wait in a circle, and ends the waiting of one.
+//
+//	1  load the verdict word; mark the victim that it names, if it is not marked
+//	2  read all records (sightAll), take away who can finish (waitGraph.stuck)
+//	3  one of ours remains, and lies on a cycle of those who remain: a suspect
+//	4  nobody whom the suspicion rests on is gone, else take those away too
+//	5  read all records again: everybody whom it rests on still waits and holds
+//	   by the same words, and the suspect is one again
+//	6  CAS the verdict word to one more, naming the suspect and its wait
+//	7  mark the suspect's wait and cancel it
+//
+// Words of sessions carry numbers that do not come back. So between 4 and 5
+// there was a moment at which all that was seen was so; a deadlock that was
+// there at some moment stays until somebody gives up; and 6 fails if anybody
+// was told to give up since 1. So each cycle has exactly one victim, and none
+// is made of what only looked like a cycle.
+//
+// There is no latch whose holder could be stopped or killed: 6 is the whole of
+// the decision, and what is left of 7 the next detector does in 1. A victim
+// whose process is stopped then keeps its circle until it goes on, and one
+// whose process is killed leaves what it held, which ends the circle too.
+//
+// A victim that got its lock at the same moment keeps it: its verdict is void.
+type detector struct {
+	core *core
+	mu   sync.Mutex
+
+	waits   map[*sessionWait]struct{}
+	running bool
+	next    int64 // when the goroutine looks next
+	hurry   chan struct{}
+	quit    chan struct{}
+	done    chan struct{}
+}
+
+const (
+	// detectLast is the longest time between two looks at one wait. Whoever
+	// closes a circle finds it at its first look; the later ones are for what
+	// was not certain then, and for circles that a killed victim left.
+	detectLast = 500 * time.Millisecond
+
+	// detectTries is how often a suspicion is followed up at once that failed
+	// because something has changed.
+	detectTries = 4
+
+	// detectDoubts is how often nobody may be able to tell whether a member of
+	// the circle lives, before it counts as alive, as it does to all who wait.
+	detectDoubts = 3
+)
+
+func (d *detector) init(c *core) {
+	d.core = c
+	d.waits = make(map[*sessionWait]struct{})
+	d.hurry = make(chan struct{}, 1)
+	d.quit = make(chan struct{})
+}
+
+func (d *detector) enter(w *sessionWait) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.waits[w] = struct{}{}
+	switch {
+	case !d.running:
+		d.running = true
+		d.done = make(chan struct{})
+		go d.run()
+	case w.due < d.next:
+		select {
+		case d.hurry <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (d *detector) leave(w *sessionWait) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.waits, w)
+}
+
+// stop is called when nobody waits any more.
+func (d *detector) stop() {
+	close(d.quit)
+	d.mu.Lock()
+	running, done := d.running, d.done
+	d.mu.Unlock()
+	if running {
+		<-done
+	}
+}
+
+func (d *detector) run() {
+	defer close(d.done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		due, pause := d.plan()
+		if len(due) > 0 {
+			d.look(due)
+			continue
+		}
+		if pause < 0 {
+			return
+		}
+		timer.Reset(pause)
+		select {
+		case <-timer.C:
+		case <-d.hurry:
+		case <-d.quit:
+			d.mu.Lock()
+			d.running = false
+			d.mu.Unlock()
+			return
+		}
+	}
+}
+
+// plan returns the waits to look at now, or how long there are none; less than
+// 0 ends the goroutine.
+func (d *detector) plan() (due []*sessionWait, pause time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.waits) == 0 {
+		d.running = false
+		return nil, -1
+	}
+	now := futex.Now()
+	d.next = now + int64(detectLast)
+	for w := range d.waits {
+		if w.due > now {
+			d.next = min(d.next, w.due)
+			continue
+		}
+		due = append(due, w)
+		w.pause = min(2*w.pause, max(detectLast, w.pause))
+		w.due = now + int64(w.pause)
+	}
+	return due, time.Duration(d.next - now)
+}
+
+// look looks at waits until none of them is a victim.
+func (d *detector) look(due []*sessionWait) {
+	c := d.core
+	if !c.gate.enter() {
+		return
+	}
+	defer c.gate.leave()
+	suspects := make(map[uint32]*sessionWait, len(due))
+	for _, w := range due {
+		if w.refresh() && w.session.options.DeadlockAfter > 0 {
+			suspects[w.session.index] = w
+		}
+	}
+	for tries := 0; len(suspects) > 0 && tries < detectTries; {
+		victim, found := d.try(suspects)
+		switch {
+		case victim != nil:
+			delete(suspects, victim.session.index)
+			tries = 0
+		case !found:
+			return
+		default:
+			tries++
+		}
+	}
+}
+
+// try is one round. It is found if there was a suspicion, and the victim is not
+// nil if that was right.
+func (d *detector) try(suspects map[uint32]*sessionWait) (victim *sessionWait, found bool) {
+	c := d.core
+	last := verdictWord(c.head.verdict.Load())
+	c.helpVerdict(last)
+	seen := c.sight()
+	crash.At("detector.seen")
+	for i := range seen.sessions {
+		w := suspects[seen.sessions[i].record]
+		if w == nil || seen.sessions[i].member != c.member {
+			continue
+		}
+		ring, rest := seen.suspect(i)
+		if ring == nil {
+			continue
+		}
+		gone, unknown := d.judge(seen, rest)
+		if unknown && w.looks < detectDoubts {
+			w.looks++
+			delete(suspects, w.session.index)
+			return nil, true
+		}
+		if len(gone) > 0 {
+			seen.release(gone)
+			if ring, rest = seen.suspect(i); ring == nil {
+				continue
+			}
+		}
+		crash.At("detector.suspects")
+		if !variantNoSecondLook && !c.confirms(seen, i, rest, gone) {
+			return nil, true
+		}
+		verdict := uint64(last.next(w.session.index, seen.sessions[i].wait))
+		if variantNoVerdictOrder {
+			c.head.verdict.Store(verdict)
+		} else if !c.head.verdict.CompareAndSwap(uint64(last), verdict) {
+			return nil, true
+		}
+		crash.At("detector.decided")
+		w.convict(seen.deadlock(c, i, ring))
+		return w, true
+	}
+	return nil, false
+}
+
+// helpVerdict marks the last victim, whose detector may not have come to it.
+func (c *core) helpVerdict(v verdictWord) {
+	r := recordIs[sessionRecord](c, v.record())
+	if r == nil || kindOfRecord(r.owner.Load()) != recordSession {
+		return
+	}
+	if w := sessionWord(r.wait.Load()); w != 0 && w.seq() == v.seq() {
+		markVictim(r, w)
+	}
+}
+
+func markVictim(r *sessionRecord, w sessionWord) {
+	r.wait.CompareAndSwap(uint64(w), uint64(w|victimBit))
+}
+
+// suspect returns the cycle that session i lies on, if it remains when all who
+// can finish have, and everybody whom that rests on.
+func (s *sighting) suspect(i int) (ring, rest []int) {
+	stuck := s.graph.stuck()
+	if ring = s.graph.cycle(i, stuck); ring == nil {
+		return nil, nil
+	}
+	return ring, s.graph.closure(i, stuck)
+}
+
+// judge tells which of the members that a suspicion rests on are gone.
+func (d *detector) judge(seen *sighting, rest []int) (gone map[robust.Member]bool, unknown bool) {
+	judged := map[robust.Member]bool{d.core.member: true}
+	for _, i := range rest {
+		if i >= len(seen.sessions) || judged[seen.sessions[i].member] {
+			continue
+		}
+		m := seen.sessions[i].member
+		judged[m] = true
+		switch _, verdict := d.core.judge(m); verdict {
+		case robust.Gone:
+			if gone == nil {
+				gone = make(map[robust.Member]bool)
+			}
+			gone[m] = true
+		case robust.Unknown:
+			unknown = true
+		}
+	}
+	return gone, unknown
+}
+
+// release takes away what members that are gone wait for.
+func (s *sighting) release(gone map[robust.Member]bool) {
+	for i := range s.sessions {
+		if gone[s.sessions[i].member] {
+			s.graph.actors[i].waits = false
+		}
+	}
+}
+
+// confirms looks a second time at all that a suspicion rests on.
+func (c *core) confirms(first *sighting, i int, rest []int, gone map[robust.Member]bool) bool {
+	again := c.sight()
+	again.release(gone)
+	for _, k := range rest {
+		if k >= len(first.sessions) {
+			continue // a request that no session makes is found again, or is not in the way
+		}
+		a := &first.sessions[k]
+		j, found := again.byRecord[a.record]
+		if !found || !a.sameAs(&again.sessions[j]) {
+			return false
+		}
+	}
+	j, found := again.byRecord[first.sessions[i].record]
+	if !found {
+		return false
+	}
+	ring, _ := again.suspect(j)
+	return ring != nil
+}
+
+// sameAs tells whether a session still waits and holds by the same words.
+func (x *seenSession) sameAs(y *seenSession) bool {
+	if x.member != y.member || x.wait != y.wait || len(x.holdings) != len(y.holdings) {
+		return false
+	}
+	for i := range x.holdings {
+		if x.holdings[i] != y.holdings[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// sight looks at the living arena.
+func (c *core) sight() *sighting {
+	c.noticeGrowth()
+	return sightAll(living{c.mapped.Load()}, c.segments())
+}
+
+// living is the sight of an arena in use.
+type living struct{ m *mapping }
+
+func (v living) word64(offset uint64) uint64 {
+	if w := at[atomic.Uint64](v.m, offset); w != nil {
+		return w.Load()
+	}
+	return 0
+}
+
+func (v living) word32(offset uint64) uint32 {
+	if w := at[atomic.Uint32](v.m, offset); w != nil {
+		return w.Load()
+	}
+	return 0
+}

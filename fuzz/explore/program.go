@@ -1,0 +1,413 @@
+package explore
+
+import (
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"lockd/robust"
+)
+
+// P runs one step of an actor's program. A program is an ordinary function
+// that does nothing but what P offers. It is run again for each of its steps:
+// what it did before is answered from a log, then one access is done, and at
+// the next one it is stopped. So the log is all that an actor knows, and two
+// states are one if the logs are. To keep it to what still matters:
+//
+//	Call     what a function has read is forgotten for what it returns
+//	Again    a loop that begins anew forgets what it has read
+//	Var      what a loop carries over from one round to the next
+//
+// A program must be a pure function of what it reads.
+type P struct {
+	Self int // the actor
+
+	m      *Model
+	s      *State
+	a      *Actor
+	pos    int
+	depth  uint8
+	fresh  bool // the step's access is done
+	script []choice
+	chosen int // how many of these were used
+	fault  string
+	said   *string // what the step did, if somebody wants to know
+
+	saidBefore string
+}
+
+// choice is one of so many outcomes.
+type choice struct{ taken, among int }
+
+type stop struct{}
+type disabled struct{}
+
+// The kinds of log entries: an access is 0, a call's result its depth.
+const varKind = 0xff
+
+func (p *P) push(v uint64, kind uint8) {
+	if int(p.a.n) == logSize {
+		panic(fmt.Sprintf("%s: the log of actor %d is too short", p.m.Name, p.Self))
+	}
+	p.a.log[p.a.n], p.a.kinds[p.a.n] = v, kind
+	p.a.n++
+	p.pos++
+}
+
+// truncate forgets all entries from n on.
+func (p *P) truncate(n int) {
+	for i := n; i < int(p.a.n); i++ {
+		p.a.log[i], p.a.kinds[i] = 0, 0
+	}
+	p.a.n, p.pos = uint8(n), n
+}
+
+// begin answers an access from the log, or says that it is to be done.
+func (p *P) begin(at Addr) (v uint64, logged bool) {
+	if p.pos < int(p.a.n) {
+		v = p.a.log[p.pos]
+		p.pos++
+		return v, true
+	}
+	if p.fresh {
+		panic(stop{})
+	}
+	p.fresh = !p.m.latched[at]
+	return 0, false
+}
+
+func (p *P) say(format string, args ...any) {
+	if p.said == nil {
+		return
+	}
+	// The functions of the model that are under way, outermost first.
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	where := ""
+	for {
+		f, more := frames.Next()
+		name := f.Function[strings.LastIndex(f.Function, ".")+1:]
+		if strings.Contains(f.Function, "(*P)") || strings.HasPrefix(name, "func") {
+			if !more {
+				break
+			}
+			continue
+		}
+		where = fmt.Sprintf("%s (%s:%d)", name, filepath.Base(f.File), f.Line)
+		break
+	}
+	*p.said = where + ": " + p.saidBefore + fmt.Sprintf(format, args...)
+	p.saidBefore = ""
+}
+
+func (p *P) name(at Addr) string {
+	if p.said == nil {
+		return ""
+	}
+	return p.m.name(at)
+}
+
+func (p *P) show(at Addr, v uint64) string {
+	if p.said == nil {
+		return ""
+	}
+	return p.m.show(at, v)
+}
+
+// Load is an atomic load.
+func (p *P) Load(at Addr) uint64 {
+	v, logged := p.begin(at)
+	if !logged {
+		v = p.s.Mem[at]
+		p.say("%s is %s", p.name(at), p.show(at, v))
+		p.push(v, 0)
+	}
+	return v
+}
+
+// Word is Load of an owner word.
+func (p *P) Word(at Addr) robust.Word { return robust.Word(p.Load(at)) }
+
+// Store is an atomic store.
+func (p *P) Store(at Addr, v uint64) {
+	if _, logged := p.begin(at); !logged {
+		p.say("%s = %s", p.name(at), p.show(at, v))
+		p.s.Mem[at] = v
+		p.push(0, 0)
+	}
+}
+
+// CAS is a compare-and-swap.
+func (p *P) CAS(at Addr, old, new uint64) bool {
+	v, logged := p.begin(at)
+	if !logged {
+		if p.s.Mem[at] == old {
+			v = 1
+			p.s.Mem[at] = new
+			p.say("%s: %s → %s", p.name(at), p.show(at, old), p.show(at, new))
+		} else {
+			p.say("%s is not %s but %s", p.name(at), p.show(at, old), p.show(at, p.s.Mem[at]))
+		}
+		p.push(v, 0)
+	}
+	return v != 0
+}
+
+// Add is an atomic addition; it returns the sum.
+func (p *P) Add(at Addr, d uint64) uint64 {
+	v, logged := p.begin(at)
+	if !logged {
+		p.s.Mem[at] += d
+		v = p.s.Mem[at]
+		p.say("%s += %d, is %s", p.name(at), int64(d), p.show(at, v))
+		p.push(v, 0)
+	}
+	return v
+}
+
+// Swap is an atomic exchange; it returns what was there.
+func (p *P) Swap(at Addr, to uint64) uint64 {
+	v, logged := p.begin(at)
+	if !logged {
+		v, p.s.Mem[at] = p.s.Mem[at], to
+		p.say("%s = %s, was %s", p.name(at), p.show(at, to), p.show(at, v))
+		p.push(v, 0)
+	}
+	return v
+}
+
+// Do is one step that does whatever f does, and returns what it returns: what
+// is private to a process and guarded by its mutexes, or the kernel.
+func (p *P) Do(what string, f func(s *State) uint64) uint64 {
+	v, logged := p.begin(0)
+	if !logged {
+		v = f(p.s)
+		p.say("%s: %d", what, v)
+		p.push(v, 0)
+	}
+	return v
+}
+
+// Await is Do that blocks until ready.
+func (p *P) Await(what string, ready func(s *State) bool, f func(s *State) uint64) uint64 {
+	v, logged := p.begin(0)
+	if !logged {
+		if !ready(p.s) {
+			panic(disabled{})
+		}
+		v = f(p.s)
+		p.say("%s: %d", what, v)
+		p.push(v, 0)
+	}
+	return v
+}
+
+// Choose is any number below n: what depends on time or chance. It is part of
+// the step that comes after it.
+func (p *P) Choose(what string, n int) int {
+	if p.pos < int(p.a.n) {
+		p.pos++
+		return int(p.a.log[p.pos-1])
+	}
+	if p.fresh {
+		panic(stop{})
+	}
+	v := p.choose(n)
+	p.push(uint64(v), varKind)
+	if p.said != nil {
+		p.saidBefore += fmt.Sprintf("(%s: %d) ", what, v)
+	}
+	return v
+}
+
+// choose takes one of n outcomes, as the script says.
+func (p *P) choose(n int) int {
+	if p.chosen == len(p.script) {
+		p.script = append(p.script, choice{0, n})
+	}
+	p.chosen++
+	return p.script[p.chosen-1].taken
+}
+
+// another goes on to the next script; false if there is none.
+func (p *P) another() bool {
+	for n := len(p.script) - 1; n >= 0; n-- {
+		if p.script[n].taken++; p.script[n].taken < p.script[n].among {
+			return true
+		}
+		p.script = p.script[:n]
+	}
+	return false
+}
+
+// Wake wakes one who sleeps at the futex on the word, any one, and says
+// whether there was one.
+func (p *P) Wake(at Addr) bool {
+	v, logged := p.begin(at)
+	if !logged {
+		sleepers := make([]int, 0, maxActors)
+		for i := range p.m.Actors {
+			if p.s.sleepsOn(i, at) {
+				sleepers = append(sleepers, i)
+			}
+		}
+		if len(sleepers) > 0 {
+			who := sleepers[p.choose(len(sleepers))]
+			p.s.wake(who)
+			p.say("wakes %s at %s", p.m.Actors[who].Name, p.name(at))
+			v = 1
+		} else {
+			p.say("wakes nobody at %s", p.name(at))
+		}
+		p.push(v, 0)
+	}
+	return v != 0
+}
+
+// WakeAll wakes all who sleep at the futex on the word.
+func (p *P) WakeAll(at Addr) {
+	if _, logged := p.begin(at); !logged {
+		p.s.WakeAll(at)
+		p.say("wakes all at %s", p.name(at))
+		p.push(0, 0)
+	}
+}
+
+// WakeAll is for those who act from outside of any program.
+func (s *State) WakeAll(at Addr) {
+	for i := range s.Actors {
+		if s.sleepsOn(i, at) {
+			s.wake(i)
+		}
+	}
+}
+
+func (s *State) sleepsOn(actor int, at Addr) bool {
+	a := &s.Actors[actor]
+	return a.status == asleep && at != 0 && (a.waits[0] == at || a.waits[1] == at)
+}
+
+func (s *State) wake(actor int) {
+	a := &s.Actors[actor]
+	a.status, a.waits = woken, [2]Addr{}
+}
+
+// Sleep sleeps at the futex while the low half of the word has this value and
+// the other word, if there is one, is 0.
+func (p *P) Sleep(at Addr, value uint32, other Addr) {
+	if _, logged := p.begin(0); logged {
+		return
+	}
+	switch {
+	case p.a.status == woken:
+		p.a.status = running
+		p.say("is awake")
+	case uint32(p.s.Mem[at]) == value && p.s.Mem[other] == 0:
+		p.a.status, p.a.waits = asleep, [2]Addr{at, other}
+		p.say("sleeps on %s", p.name(at))
+		panic(stop{})
+	default:
+		p.say("does not sleep")
+	}
+	p.push(0, 0)
+}
+
+// Call runs a function, and forgets what it read once it has returned.
+func (p *P) Call(f func() uint64) uint64 {
+	start, depth, v, over := p.enter()
+	if over {
+		return v
+	}
+	v = f()
+	p.leave(start, depth, v)
+	return v
+}
+
+// Call2 is Call for two results.
+func (p *P) Call2(f func() (uint64, uint64)) (uint64, uint64) {
+	start, depth, v, over := p.enter()
+	if over {
+		p.pos++
+		return v, p.a.log[p.pos-1]
+	}
+	v, w := f()
+	p.leave(start, depth, v)
+	p.push(w, depth)
+	return v, w
+}
+
+// enter begins a call, or says that it is over and what it returned.
+func (p *P) enter() (start int, depth uint8, v uint64, over bool) {
+	depth = p.depth + 1
+	if p.pos < int(p.a.n) && p.a.kinds[p.pos] == depth {
+		p.pos++
+		return 0, 0, p.a.log[p.pos-1], true
+	}
+	p.depth = depth
+	return p.pos, depth, 0, false
+}
+
+func (p *P) leave(start int, depth uint8, v uint64) {
+	p.depth = depth - 1
+	p.truncate(start)
+	p.push(v, depth)
+}
+
+// Mark is the place of a loop's beginning.
+func (p *P) Mark() int { return p.pos }
+
+// Again begins a loop anew, with these values in its variables.
+func (p *P) Again(mark int, vars ...uint64) {
+	p.truncate(mark)
+	for _, v := range vars {
+		p.push(v, varKind)
+	}
+	p.pos = mark
+}
+
+// Var is a variable of the loop that has just begun.
+func (p *P) Var(first uint64) uint64 {
+	if p.pos < int(p.a.n) {
+		p.pos++
+		return p.a.log[p.pos-1]
+	}
+	p.push(first, varKind)
+	return first
+}
+
+// Ghost changes what only invariants look at, in the same step as the access
+// before it.
+func (p *P) Ghost(f func(s *State)) {
+	if p.fresh && p.pos == int(p.a.n) {
+		f(p.s)
+	}
+}
+
+// Fail says that what must not be is.
+func (p *P) Fail(format string, args ...any) {
+	if p.fresh && p.fault == "" {
+		p.fault = fmt.Sprintf(format, args...)
+	}
+}
+
+// step runs one step of an actor in s, with the outcomes that the script says.
+// It is false if the actor cannot go on.
+func (p *P) step(s *State, actor int) (done bool) {
+	p.s, p.a, p.Self = s, &s.Actors[actor], actor
+	p.pos, p.depth, p.fresh, p.chosen, p.fault = 0, 0, false, 0, ""
+	defer func() {
+		switch r := recover().(type) {
+		case nil, stop:
+			done = true
+		case disabled:
+			done = false
+		default:
+			panic(r)
+		}
+	}()
+	p.m.Actors[actor].Program(p)
+	p.truncate(0)
+	p.a.status = ended
+	return true
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const programRole = "torture-program"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		if os.Args[1] == programRole {
+			os.Exit(run(os.Args[2:], os.Stdout, os.Stderr))
+		}
+		playRole(os.Args[1:])
+	}
+	os.Exit(m.Run())
+}
+
+// torture runs the program and returns its summary.
+func torture(t *testing.T, args ...string) (code int, s summary, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(append(args, "-json"), &out, &errs)
+	if err := json.Unmarshal(out.Bytes(), &s); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	return code, s, errs.String()
+}
+
+// A short run of the torture: real processes, killed, stopped and replaced.
+func TestTorture(t *testing.T) {
+	duration := "6s"
+	if testing.Short() {
+		duration = "1500ms"
+	}
+	code, s, errs := torture(t, "-duration", duration, "-processes", "8")
+	t.Logf("%+v", s)
+	if code != 0 || s.Stranded != 0 || s.Violations != 0 {
+		t.Errorf("code %d: %s", code, errs)
+	}
+	for what, n := range map[string]uint64{
+		"kill": uint64(s.Kills), "recovery": s.Recoveries, "mutex": s.Operations["mutex"],
+		"rwmutex": s.Operations["rwmutex"], "semaphore": s.Operations["semaphore"], "name": s.Operations["names"],
+	} {
+		if n == 0 {
+			t.Errorf("not one %s", what)
+		}
+	}
+	if left := filesOf(t, os.Getpid(), ""); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func filesOf(t *testing.T, pid int, name string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(shm, fmt.Sprintf("lockd-torture-%d-*", pid), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// Interrupted, as by Ctrl-C, it ends in good order, with a summary.
+func TestInterrupted(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		exe, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(exe, programRole, "-duration", "10m", "-processes", "4", "-json")
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for until := time.Now().Add(time.Minute); len(filesOf(t, cmd.Process.Pid, "small")) == 0 && time.Now().Before(until); {
+			time.Sleep(10 * time.Millisecond) // until workers work
+		}
+		cmd.Process.Signal(sig)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %v", sig, err)
+		}
+		if left := filesOf(t, cmd.Process.Pid, ""); len(left) > 0 {
+			t.Errorf("%v: left behind: %v", sig, left)
+		}
+		var s summary
+		if err := json.Unmarshal(out.Bytes(), &s); err != nil || s.Seconds > 120 {
+			t.Errorf("%v: %v: %s", sig, err, out.String())
+		}
+	}
+}
+
+// Broken variants of the protocols do not get through.
+func TestTortureCatches(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the program once more")
+	}
+	binary := filepath.Join(t.TempDir(), "torture")
+	build := exec.Command("go", "build", "-tags", "lockd_variants", "-o", binary, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Skipf("needs the go command and the sources: %v\n%s", err, out)
+	}
+	for _, variant := range []string{"judge-rashly", "take-any-word", "pass-gate"} {
+		t.Run(variant, func(t *testing.T) {
+			cmd := exec.Command(binary, "-duration", "5s", "-processes", "8")
+			cmd.Env = append(os.Environ(), "LOCKD_VARIANT="+variant)
+			var errs strings.Builder
+			cmd.Stderr = &errs
+			err := cmd.Run()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+				t.Fatalf("it gets through: %v", err)
+			}
+			first, _, _ := strings.Cut(errs.String(), "\n")
+			t.Logf("as it should: %s", first)
+		})
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+
+	"lockd/arena"
+)
+
+// Processes that go hand over hand around a ring of locks: each takes the next
+// lock before it gives back the last, so they cannot overtake each other.
+
+const (
+	racers = 4
+	tracks = 50
+)
+
+func raceCases(plan) []benchCase {
+	return []benchCase{{
+		name: "hand-over-hand", unit: perSecond,
+		about: fmt.Sprintf("%d processes go hand over hand around a ring of %d locks", racers, tracks),
+		contenders: []contender{
+			{"arena, mutexes", func(s *stage) (func() (sample, error), error) {
+				return s.race(func() (*child, error) { return s.worker(workerRole, s.arenaPath(), s.pagePath(), "") })
+			}},
+			{"fcntl ranges", func(s *stage) (func() (sample, error), error) {
+				return s.race(func() (*child, error) { return s.peer("ofd") })
+			}},
+		},
+		bars: []bar{atLeast("fcntl ranges", "ratio", 10)},
+	}}
+}
+
+func (s *stage) race(start func() (*child, error)) (func() (sample, error), error) {
+	c, err := s.crew(racers, start)
+	if err != nil {
+		return nil, err
+	}
+	request := fmt.Sprintf("race %d", tracks)
+	return func() (sample, error) {
+		replies, err := c.turn(s.env.plan.turn*2, func(int) string { return request })
+		var one sample
+		longest := int64(1)
+		for _, r := range replies {
+			one.ops += float64(r.Ops)
+			one.counts = append(one.counts, r.Ops)
+			longest = max(longest, r.Elapsed)
+		}
+		one.ops /= float64(longest) / 1e9
+		return one, err
+	}, nil
+}
+
+func init() {
+	requests["race"] = func(w *worker, args []int64) (reply, error) {
+		a, err := w.arena()
+		if err != nil {
+			return reply{}, err
+		}
+		ring := make([]*arena.Mutex, args[0])
+		for i := range ring {
+			ring[i] = a.Mutex(fmt.Sprintf("track %d", i))
+		}
+		began, steps := now(), uint64(0)
+		i := 0
+		ring[0].Lock()
+		for steps == 0 || w.page.stop.Load() == 0 {
+			next := (i + 1) % len(ring)
+			ring[next].Lock()
+			ring[i].Unlock()
+			i = next
+			steps++
+		}
+		ring[i].Unlock()
+		return reply{Ops: steps, Elapsed: now() - began}, nil
+	}
+}

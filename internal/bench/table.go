@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+var columns = []string{"case", "peer", "ours", "spread", "peer's", "spread", "ratio", "spread", "bar", ""}
+
+func (r *row) cells() []string {
+	if r.Skipped != "" {
+		return []string{r.Case, r.Peer, "", "", "", "", "", "", "", "skipped: " + firstLine(r.Skipped)}
+	}
+	mark := ""
+	if r.lost() {
+		mark = "LOST"
+	}
+	var bars []string
+	for _, v := range r.Bars {
+		text := fmt.Sprintf("%s %s %s", v.Of, v.Want, v.number(v.Limit))
+		if v.Of != "ratio" {
+			text += " (" + v.number(v.Got) + ")"
+		}
+		bars = append(bars, strings.NewReplacer("<=", "≤", ">=", "≥").Replace(text))
+	}
+	return []string{
+		r.Case, r.Peer, r.figure(r.OursNS, r.OursOps, r.OursTail), r.spread(r.OursLow, r.OursHigh, r.OursTail),
+		r.figure(r.PeerNS, r.PeerOps, r.PeerTail), r.spread(r.PeerLow, r.PeerHigh, r.PeerTail),
+		ratioText(r.Ratio), ratioText(r.RatioLow) + " … " + ratioText(r.RatioHigh), strings.Join(bars, ", "), mark,
+	}
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+func (v verdict) number(n float64) string {
+	switch v.Of {
+	case "ns", "p50", "p99", "p99.99", "max":
+		return nanoseconds(n)
+	}
+	return fmt.Sprintf("%.2f", n)
+}
+
+func (r *row) figure(ns, ops float64, t *tail) string {
+	switch {
+	case t != nil && t.Count == 0:
+		return "never came"
+	case ops > 0:
+		return perSecondText(ops)
+	}
+	return nanoseconds(ns)
+}
+
+func (r *row) spread(low, high float64, t *tail) string {
+	switch {
+	case t != nil:
+		text := fmt.Sprintf("p99 %s, max %s", nanoseconds(t.P99), nanoseconds(t.Max))
+		if t.Count >= 10000 {
+			text = fmt.Sprintf("p99.99 %s, max %s", nanoseconds(t.P9999), nanoseconds(t.Max))
+		}
+		if t.Lost > 0 {
+			text += fmt.Sprintf(", %d of %d never", t.Lost, uint64(t.Lost)+t.Count)
+		}
+		return text
+	case r.Kind == perSecond.String():
+		return perSecondText(low) + " … " + perSecondText(high)
+	}
+	return nanoseconds(low) + " … " + nanoseconds(high)
+}
+
+func nanoseconds(ns float64) string {
+	switch {
+	case ns < 100:
+		return fmt.Sprintf("%.1f ns", ns)
+	case ns < 1e4:
+		return fmt.Sprintf("%.0f ns", ns)
+	case ns < 1e6:
+		return fmt.Sprintf("%.1f µs", ns/1e3)
+	case ns < 1e9:
+		return fmt.Sprintf("%.2f ms", ns/1e6)
+	}
+	return fmt.Sprintf("%.2f s", ns/1e9)
+}
+
+func perSecondText(ops float64) string {
+	switch {
+	case ops >= 1e6:
+		return fmt.Sprintf("%.2f M/s", ops/1e6)
+	case ops >= 1e3:
+		return fmt.Sprintf("%.1f k/s", ops/1e3)
+	}
+	return fmt.Sprintf("%.0f /s", ops)
+}
+
+func writeTable(w io.Writer, rows []row) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, strings.ToUpper(strings.Join(columns, "\t")))
+	for _, r := range rows {
+		fmt.Fprintln(t, strings.Join(r.cells(), "\t"))
+	}
+	t.Flush()
+}
+
+// writeMarkdown writes the table, each case with what it is about.
+func writeMarkdown(w io.Writer, rows []row) {
+	fmt.Fprintln(w, "| "+strings.Join(columns, " | ")+" |")
+	fmt.Fprintln(w, strings.Repeat("|---", len(columns))+"|")
+	for _, r := range rows {
+		cells := r.cells()
+		if r.lost() {
+			cells[len(cells)-1] = "**lost**"
+		}
+		for i := range cells {
+			cells[i] = strings.ReplaceAll(cells[i], "|", "\\|")
+		}
+		fmt.Fprintln(w, "| "+strings.Join(cells, " | ")+" |")
+	}
+}
+
+func ratioText(v float64) string {
+	if v < 0.1 {
+		return fmt.Sprintf("%.4f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}

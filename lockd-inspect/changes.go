@@ -1,0 +1,203 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// comparison gathers the events between two reports.
+type comparison struct {
+	before, after *report
+	events        []event
+}
+
+func changes(before, after *report) []event {
+	c := &comparison{before: before, after: after}
+	c.members()
+	type place struct{ slot, generation uint32 }
+	was := make(map[place]*lock)
+	for l := range before.locks() {
+		was[place{l.Slot, l.Generation}] = l
+	}
+	for l := range after.locks() {
+		old := was[place{l.Slot, l.Generation}]
+		if old == nil {
+			old = &lock{Name: l.Name, Kind: l.Kind, Abandonments: l.Abandonments, Tickets: l.Tickets.without()}
+		}
+		delete(was, place{l.Slot, l.Generation})
+		c.lock(old, l)
+	}
+	for _, old := range was { // its name has left the table
+		c.lock(old, &lock{Name: old.Name, NameHex: old.NameHex, Kind: old.Kind, Abandonments: old.Abandonments, taken: time.Time(after.Taken)})
+	}
+	c.cycles()
+	slices.SortStableFunc(c.events, func(a, b event) int { return cmp.Compare(rank(a), rank(b)) })
+	return c.events
+}
+
+// rank puts what happened to processes before what follows from it.
+func rank(e event) int {
+	if i := slices.Index([]string{"attached", "died", "abandoned"}, e.Event); i >= 0 {
+		return i
+	}
+	return 3
+}
+
+func (c *comparison) add(name string, l *lock, p *party, format string, args ...any) {
+	e := event{At: c.after.Taken, Event: name, Text: fmt.Sprintf(format, args...)}
+	if l != nil {
+		lock := l.bytes()
+		e.Lock = &lock
+	}
+	if p != nil {
+		e.PID, e.Label = p.PID, p.Label
+	}
+	c.events = append(c.events, e)
+}
+
+func (m *member) party() *party { return &party{m.Index, m.Generation, m.PID, m.Label, m.Alive, m} }
+
+func (p *party) title() string { return fmt.Sprintf("pid %d (%s)", p.PID, quoted(p.Label)) }
+
+func (p *party) same(q *party) bool {
+	return p != nil && q != nil && p.Index == q.Index && p.Generation == q.Generation
+}
+
+func (c *comparison) members() {
+	for _, m := range c.after.Members {
+		old := c.before.member(m.Index, m.Generation)
+		if old == nil {
+			c.add("attached", nil, m.party(), "%s", m.title())
+		}
+		if m.dead() && !m.LeftInOrder && (old == nil || !old.dead()) {
+			c.add("died", nil, m.party(), "%s", m.title())
+		}
+	}
+	for _, old := range c.before.Members {
+		switch {
+		case c.after.member(old.Index, old.Generation) != nil:
+		case old.dead():
+			c.add("settled", nil, old.party(), "%s", old.title())
+		default:
+			c.add("left", nil, old.party(), "%s", old.title())
+		}
+	}
+}
+
+func (c *comparison) lock(old, l *lock) {
+	if l.Abandonments > old.Abandonments {
+		var who *party
+		text := "its owner ended holding it"
+		if d := l.LastDeath; d != nil {
+			who = &party{PID: uint32(d.PID), Label: d.Label}
+			text = fmt.Sprintf("%s %s holding it", who.title(), d.Cause)
+		}
+		c.add("abandoned", l, who, "%s", text)
+	}
+	if l.Kind == "semaphore" {
+		c.tickets(old, l)
+	} else {
+		c.owner(old, l)
+	}
+	for i := range l.Reading {
+		r := &l.Reading[i]
+		if k := slices.IndexFunc(old.Reading, func(o reader) bool { return o.same(&r.party) }); k < 0 {
+			c.add("taken", l, &r.party, "%s, shared", r.title())
+		}
+	}
+	for i := range old.Reading {
+		r := &old.Reading[i]
+		if !slices.ContainsFunc(l.Reading, func(o reader) bool { return o.same(&r.party) }) {
+			c.add("released", l, &r.party, "%s, shared", r.title())
+		}
+	}
+	for i := range l.Waiting {
+		w := &l.Waiting[i]
+		if w.dead() || slices.ContainsFunc(old.Waiting, func(o waiter) bool { return o.same(&w.party) && o.Mode == w.Mode }) {
+			continue
+		}
+		var holders []string
+		for _, p := range l.blockersOf(w.Mode) {
+			holders = append(holders, p.title())
+		}
+		text := w.title()
+		if len(holders) > 0 {
+			text += " waits for " + strings.Join(holders, ", ")
+		}
+		c.add("waiting", l, &w.party, "%s", text)
+	}
+}
+
+func (c *comparison) owner(old, l *lock) {
+	switch {
+	case old.Owner == nil && l.Owner != nil:
+		c.add("taken", l, l.Owner, "%s", l.Owner.title())
+	case old.Owner != nil && l.Owner == nil:
+		if l.Abandonments == old.Abandonments {
+			c.add("released", l, old.Owner, "%s", old.Owner.title())
+		}
+	case old.Owner == nil || old.Owner.same(l.Owner):
+	case l.Abandonments > old.Abandonments:
+		c.add("inherited", l, l.Owner, "%s from %s", l.Owner.title(), old.Owner.title())
+	case old.Waiters > 0:
+		c.add("handed-over", l, l.Owner, "%s to %s", old.Owner.title(), l.Owner.title())
+	default:
+		c.add("released", l, old.Owner, "%s", old.Owner.title())
+		c.add("taken", l, l.Owner, "%s", l.Owner.title())
+	}
+	if old.Abandoned && !l.Abandoned && l.Abandonments == old.Abandonments {
+		c.add("repaired", l, old.Owner, "what it protects is whole again")
+	}
+}
+
+// without is the semaphore before anybody held any of it.
+func (t *ticketry) without() *ticketry {
+	if t == nil {
+		return nil
+	}
+	return &ticketry{Size: t.Size}
+}
+
+func (t *ticketry) numbersOf(p *party) []int {
+	if t != nil {
+		for i := range t.Holders {
+			if t.Holders[i].same(p) {
+				return t.Holders[i].Numbers
+			}
+		}
+	}
+	return nil
+}
+
+func (c *comparison) tickets(old, l *lock) {
+	if old.Tickets != nil && l.Tickets != nil && old.Tickets.Size != l.Tickets.Size {
+		c.add("resized", l, nil, "from %d to %d tickets", old.Tickets.Size, l.Tickets.Size)
+	}
+	tell := func(name string, has, had *ticketry) {
+		if has == nil {
+			return
+		}
+		for i := range has.Holders {
+			h := &has.Holders[i]
+			before := had.numbersOf(&h.party)
+			if more := slices.DeleteFunc(slices.Clone(h.Numbers), func(n int) bool { return slices.Contains(before, n) }); len(more) > 0 {
+				c.add(name, l, &h.party, "%s, tickets %s", h.title(), spans(more))
+			}
+		}
+	}
+	tell("taken", l.Tickets, old.Tickets)
+	tell("released", old.Tickets, l.Tickets)
+}
+
+// cycles tells of those that cannot end by themselves.
+func (c *comparison) cycles() {
+	before := graphOf(c.before)
+	for _, k := range graphOf(c.after).cycles() {
+		if k.certain() && len(confirmed([]cycle{k}, before)) == 0 {
+			c.add("deadlock", nil, k[0].from.members[0].party(), "%s", strings.Join(k.explain(), "; "))
+		}
+	}
+}

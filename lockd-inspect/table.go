@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// sampled is how many rows decide how wide the columns are. Those below are
+// written as they come, so that a list of a million takes no memory; where one
+// is wider, its line is.
+const sampled = 1000
+
+// writeTable writes aligned columns for people, without blanks at line ends.
+func writeTable[R any](w *bufio.Writer, s screen, columns []column[R], rows iter.Seq[R], headers bool) {
+	p := printer{w: w, screen: s, numbers: make([]bool, len(columns)), yields: make([]int, len(columns)), widths: make([]int, len(columns))}
+	var head []string
+	for i, c := range columns {
+		p.numbers[i], p.yields[i] = c.number, c.yields
+		head = append(head, c.header())
+	}
+	if headers {
+		p.add(head, nil)
+	}
+	for r := range rows {
+		cells, colours := make([]string, len(columns)), make([]colour, len(columns))
+		for i, c := range columns {
+			cells[i] = cell(c.value(r))
+			if c.colour != nil {
+				colours[i] = c.colour(r)
+			}
+		}
+		p.add(cells, colours)
+	}
+	p.flush()
+}
+
+// printer gathers the first lines to see how wide they are.
+type printer struct {
+	w       *bufio.Writer
+	screen  screen
+	numbers []bool
+	yields  []int
+	widths  []int
+	waiting []line
+	fixed   bool
+}
+
+type line struct {
+	cells   []string
+	colours []colour
+}
+
+func (p *printer) add(cells []string, colours []colour) {
+	if p.fixed {
+		p.print(line{cells, colours})
+		return
+	}
+	p.waiting = append(p.waiting, line{cells, colours})
+	for i, text := range cells {
+		p.widths[i] = max(p.widths[i], width(text))
+	}
+	if len(p.waiting) > sampled {
+		p.flush()
+	}
+}
+
+func (p *printer) flush() {
+	if !p.fixed {
+		p.shrink()
+	}
+	p.fixed = true
+	for _, l := range p.waiting {
+		p.print(l)
+	}
+	p.waiting = nil
+	p.w.Flush()
+}
+
+const (
+	gap       = "  "
+	leastWide = 8 // a column is not made narrower
+)
+
+// shrink takes from columns of text what a terminal is too narrow for: from
+// those that yield most first, of these from the widest. Numbers are not cut.
+func (p *printer) shrink() {
+	if p.screen.width == 0 {
+		return
+	}
+	over := -p.screen.width - len(gap)
+	for _, w := range p.widths {
+		over += w + len(gap)
+	}
+	for ; over > 0; over-- {
+		chosen := -1
+		for i, w := range p.widths {
+			if p.numbers[i] || w <= leastWide {
+				continue
+			}
+			if chosen < 0 || cmp.Or(cmp.Compare(p.yields[i], p.yields[chosen]), cmp.Compare(w, p.widths[chosen])) > 0 {
+				chosen = i
+			}
+		}
+		if chosen < 0 {
+			return
+		}
+		p.widths[chosen]--
+	}
+}
+
+func (p *printer) print(l line) {
+	var b strings.Builder
+	for i, text := range l.cells {
+		if p.screen.width > 0 && !p.numbers[i] {
+			text = cut(text, p.widths[i])
+		}
+		blanks := strings.Repeat(" ", max(0, p.widths[i]-width(text)))
+		if l.colours != nil {
+			text = p.screen.paint(l.colours[i], text)
+		}
+		if p.numbers[i] {
+			text = blanks + text
+		} else if slices.ContainsFunc(l.cells[i+1:], func(s string) bool { return s != "" }) {
+			text += blanks
+		}
+		if i > 0 {
+			b.WriteString(gap)
+		}
+		b.WriteString(text)
+	}
+	p.w.WriteString(strings.TrimRight(b.String(), " ") + "\n")
+}

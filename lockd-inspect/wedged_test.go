@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"lockd/arena"
+	"lockd/robust"
+)
+
+// looking is every verb that only reads, in every form.
+func looking(name, lock string) [][]string {
+	return [][]string{
+		{"locks", name}, {"locks", name, "--json"}, {name, "--held", "--sort", "waiters"}, {"show", name, lock}, {"show", name, lock, "--json"},
+		{"who", name}, {"who", name, "--json"}, {"graph", name}, {"graph", name, "--format", "dot"}, {"graph", name, "--format", "mermaid"},
+		{"graph", name, "--format", "svg"}, {"check", name}, {"check", name, "--json"}, {"dump", name}, {"metrics", name}, {"sem", name},
+		{"top", name, "--count", "1", "--interval", "50ms"},
+	}
+}
+
+// look calls all of them and says what they said. Each has to answer within a
+// second and leave the file as it is.
+func look(t *testing.T, path, lock string) map[string]string {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(map[string]string)
+	for _, args := range looking(path, lock) {
+		began := time.Now()
+		code, stdout, stderr := call(nil, args...)
+		if took := time.Since(began); took > atOnce {
+			t.Errorf("%q took %v", args, took)
+		}
+		said[strings.Join(args[:1], " ")] += fmt.Sprintf("%d %s%s", code, stdout, stderr)
+		after, err := os.ReadFile(path)
+		if err != nil || !bytes.Equal(before, after) {
+			t.Fatalf("%q changed the file", args)
+		}
+	}
+	return said
+}
+
+// atOnce is a second, on a machine that has other things to do as well.
+const atOnce = 5 * time.Second
+
+func TestWedged(t *testing.T) {
+	w := wedge(t)
+	said := look(t, w.path, "busy")
+	for verb, want := range map[string]string{
+		"show":  fmt.Sprintf("owner         pid %d (owner), stopped, ", w.owner),
+		"who":   fmt.Sprintf("%d  dead ", w.corpse),
+		"graph": fmt.Sprintf("pid %d is stopped  owner", w.owner),
+		"check": fmt.Sprintf("stopped: busy: pid %d (owner) holds it and is stopped, by a signal or a debugger; 1 wait\n    kill -CONT %d\n", w.owner, w.owner),
+		"dump":  `"state":"inherited"`,
+		"top":   "orphan ",
+	} {
+		if !strings.Contains(said[verb], want) {
+			t.Errorf("%s does not say %q:\n%s", verb, want, said[verb])
+		}
+	}
+	if want := fmt.Sprintf("abandoned: left: pid %d (first) died holding it", w.first); !strings.Contains(said["check"], want) {
+		t.Errorf("check does not say %q:\n%s", want, said["check"])
+	}
+}
+
+// Whoever holds a latch is stopped: nobody can insert a name, everybody can
+// look.
+func TestLatchHolderStopped(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "arena")
+	p := hold(t, path, "latched", "l")
+	p.Process.Signal(syscall.SIGSTOP)
+	eventually(t, "it is stopped", func() bool { return processState(p.Process.Pid) == 'T' })
+	s, err := arena.ReadSnapshot(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const firstStripe = 4096
+	word := uint64(robust.Held(s.Members[0].Member, s.Members[0].PID))
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for stripe := range int64(64) {
+		var raw [8]byte
+		for i := range raw {
+			raw[i] = byte(word >> (8 * i))
+		}
+		f.WriteAt(raw[:], firstStripe+stripe*64)
+	}
+	f.Close()
+	said := look(t, path, "l")
+	if !strings.Contains(said["dump"], `"name":"stripe 63"`) {
+		t.Errorf("dump shows no latches: %s", said["dump"])
+	}
+	if !strings.Contains(said["locks"], fmt.Sprintf("%d  latched", p.Process.Pid)) {
+		t.Errorf("locks: %s", said["locks"])
+	}
+}
+
+func TestDamaged(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "arena")
+	a, err := arena.Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"one", "two"} {
+		a.Mutex(name).Do(t.Context(), func(context.Context) error { return nil })
+	}
+	a.Close()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const segments, slots = 4096 + 64*64 + 1024*128, 192
+	for _, tc := range []struct {
+		name   string
+		change func([]byte) []byte
+		check  string
+		code   string
+	}{
+		{"cut in the segment", func(b []byte) []byte { return b[:segments+1000] }, "damage: file: ", "1"},
+		{"cut in the header", func(b []byte) []byte { return b[:100] }, "damage: file: ", "1"},
+		{"cut in the magic", func(b []byte) []byte { return b[:4] }, "not an arena", "2"},
+		{"empty", func(b []byte) []byte { return nil }, "not an arena", "2"},
+		{"no segments", func(b []byte) []byte { b[128] = 0; return b }, "damage: file: ", "1"},
+		{"another name", func(b []byte) []byte { copy(b[segments+slots+64:], "ONE"); return b }, "damage: slot 1: ", "1"},
+		{"version", func(b []byte) []byte { b[8] = 7; return b }, "version 7, this build reads version 1", "2"},
+		{"layout", func(b []byte) []byte { b[16] ^= 1; return b }, "another layout", "2"},
+		{"held by nobody", func(b []byte) []byte { copy(b[segments+slots:], "\x01\x00\x00\x00\x99\x00\x01\x00"); return b }, "damage: slot 1: ", "1"},
+		{"ones", func(b []byte) []byte {
+			for i := segments; i < len(b); i++ {
+				b[i] = 0xff
+			}
+			return b
+		}, "damage", "1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			broken := filepath.Join(dir, "broken")
+			if err := os.WriteFile(broken, tc.change(bytes.Clone(whole)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			said := look(t, broken, "one")
+			if !strings.Contains(said["check"], tc.check) || !strings.HasPrefix(said["check"], tc.code) {
+				t.Errorf("check says %q, want %s, %q", said["check"], tc.code, tc.check)
+			}
+		})
+	}
+}
+
+// An arena that changes all the time is shown as well; what does not fit in one
+// look is not called damage.
+func TestBusyArena(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "arena")
+	for i := range 2 {
+		if line := start(t, asChurner, path, fmt.Sprint("churner", i)).line(); line != "ready" {
+			t.Fatalf("churner says %q", line)
+		}
+	}
+	for range 3 {
+		for _, args := range looking(path, "l0") {
+			code, stdout, stderr := call(nil, args...)
+			if stderr != "" && args[0] != "show" || code == 2 || strings.Contains(stdout, "damage") {
+				t.Errorf("%q: exit code %d, %s %s", args, code, stdout, stderr)
+			}
+		}
+	}
+}
