@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,11 +16,12 @@ type graph struct {
 	edges  []*edge
 }
 
-// actor is who holds and waits: a process, or several of which the first runs
-// the others under what it holds.
+// actor is who holds and waits: a session, all of a process that is in none, or
+// several processes of which the first runs the others under what it holds.
 type actor struct {
 	number  int
 	members []*member
+	session *session
 }
 
 // edge is a wait of one actor for another.
@@ -36,30 +38,118 @@ type edge struct {
 	certain bool
 }
 
-// graphOf finds who waits for whom. A process has no actors that the arena
-// knows, so what goes through one is only possible; a run waits or has a
-// command that is waited for, and nothing else.
+// graphOf finds who waits for whom. What a process does in no session may be
+// done by any of its goroutines, so what goes through one is only possible; a
+// run waits or has a command that is waited for, and nothing else.
 func graphOf(r *report) *graph {
 	g := &graph{arena: r.Arena.Name, taken: time.Time(r.Taken)}
-	groups := actorsOf(r)
+	b := &builder{graph: g, report: r, processes: actorsOf(r), sessions: make(map[sessionName]*actor)}
+	for _, s := range r.Sessions {
+		if s.entry != nil {
+			b.sessions[s.name()] = &actor{members: []*member{s.entry}, session: s}
+		}
+	}
 	for l := range r.locks() {
-		for i := range l.Waiting {
-			w := &l.Waiting[i]
-			if !w.known() || w.dead() {
+		b.lock(l)
+	}
+	b.deadlocks()
+	g.settleOrder()
+	return g
+}
+
+// builder finds the edges of a graph.
+type builder struct {
+	*graph
+	report    *report
+	processes map[*member]*actor
+	sessions  map[sessionName]*actor
+}
+
+func (b *builder) lock(l *lock) {
+	for i := range l.Waiting {
+		w := &l.Waiting[i]
+		if !w.known() || w.dead() {
+			continue
+		}
+		blockers := l.blockersOf(w.Mode)
+		in := b.report.waitingIn(w.entry, l.Slot)
+		for _, s := range in {
+			e := edge{from: b.sessions[s.name()], lock: l.bytes(), kind: l.Kind, mode: w.Mode, count: 1, since: s.waitingSince()}
+			if s.Wait.Kind == "rwmutex" {
+				e.mode = s.Wait.Mode
+			}
+			b.blocked(l, &w.party, blockers, e)
+		}
+		if rest := int(w.Count) - len(in); rest > 0 {
+			b.blocked(l, &w.party, blockers, edge{
+				from: b.processes[w.entry], lock: l.bytes(), kind: l.Kind, mode: w.Mode, count: uint32(rest), since: time.Time(w.Since),
+			})
+		}
+	}
+	if l.Gate != nil && *l.Gate == "draining" && l.Owner != nil && l.Owner.known() && !l.Owner.dead() {
+		var readers []*party
+		for i := range l.Reading {
+			readers = append(readers, &l.Reading[i].party)
+		}
+		e := edge{from: b.processes[l.Owner.entry], lock: l.bytes(), kind: l.Kind, mode: "exclusive", count: 1}
+		if in := append(b.report.waitingIn(l.Owner.entry, l.Slot), b.report.holding(l.Owner.entry, l.Slot)...); len(in) > 0 {
+			e.from, e.since = b.sessions[in[0].name()], in[0].waitingSince()
+		}
+		b.blocked(l, l.Owner, readers, e)
+	}
+}
+
+// blocked adds an edge to each who holds the lock, in a session or in none.
+func (b *builder) blocked(l *lock, waiter *party, blockers []*party, e edge) {
+	e.waiting = waiter.entry
+	for _, p := range blockers {
+		if p.entry == nil {
+			continue
+		}
+		in := b.report.holding(p.entry, l.Slot)
+		for _, s := range in {
+			b.add(e, b.sessions[s.name()])
+		}
+		if len(in) == 0 {
+			b.add(e, b.processes[p.entry])
+		}
+	}
+}
+
+func (g *graph) add(e edge, to *actor) {
+	if e.to = to; e.from == nil || e.to == nil {
+		return
+	}
+	e.certain = e.from.session == nil && e.waiting.ByteOnly && e.count == 1 && e.kind != "semaphore" && e.from.bound(e.waiting)
+	if e.from == e.to && !e.certain {
+		return // goroutines of one process, which take turns
+	}
+	for _, a := range []*actor{e.from, e.to} {
+		if !slices.Contains(g.actors, a) {
+			g.actors = append(g.actors, a)
+		}
+	}
+	g.edges = append(g.edges, &e)
+}
+
+// deadlocks makes certain what the library's detector has found.
+func (b *builder) deadlocks() {
+	for _, circle := range b.report.Deadlocks {
+		for _, d := range circle {
+			from, to := b.sessions[d.From], b.sessions[d.To]
+			if from == nil || to == nil || from.session.Wait == nil {
 				continue
 			}
-			for _, b := range l.blockersOf(w.Mode) {
-				g.add(groups, &w.party, b, edge{lock: l.bytes(), kind: l.Kind, mode: w.Mode, count: w.Count, since: time.Time(w.Since)})
+			same := func(e *edge) bool { return e.from == from && e.to == to && e.lock == d.Lock }
+			if !slices.ContainsFunc(b.edges, same) { // it waits behind the other, who does not hold it yet
+				w := from.session.Wait
+				b.add(edge{from: from, waiting: from.members[0], lock: d.Lock, kind: w.Kind, mode: w.Mode, count: 1, since: from.session.waitingSince()}, to)
 			}
-		}
-		if l.Gate != nil && *l.Gate == "draining" && l.Owner != nil && !l.Owner.dead() {
-			for i := range l.Reading {
-				g.add(groups, l.Owner, &l.Reading[i].party, edge{lock: l.bytes(), kind: l.Kind, mode: "exclusive", count: 1})
+			for _, e := range b.edges {
+				e.certain = e.certain || same(e)
 			}
 		}
 	}
-	g.settleOrder()
-	return g
 }
 
 // blockersOf returns whom somebody waits for who wants the lock.
@@ -85,24 +175,6 @@ func (l *lock) blockersOf(mode string) (all []*party) {
 		}
 	}
 	return all
-}
-
-func (g *graph) add(groups map[*member]*actor, waiter, blocker *party, e edge) {
-	e.from, e.to, e.waiting = groups[waiter.entry], groups[blocker.entry], waiter.entry
-	if e.from == nil || e.to == nil {
-		return
-	}
-	m := waiter.entry
-	e.certain = m.ByteOnly && e.count == 1 && e.kind != "semaphore" && e.from.bound(m)
-	if e.from == e.to && !e.certain {
-		return // goroutines of one process, which take turns
-	}
-	for _, a := range []*actor{e.from, e.to} {
-		if !slices.Contains(g.actors, a) {
-			g.actors = append(g.actors, a)
-		}
-	}
-	g.edges = append(g.edges, &e)
 }
 
 // actorsOf joins the members that act for each other.
@@ -136,7 +208,9 @@ func (a *actor) bound(m *member) bool { return m == a.members[0] || m.Bound }
 
 // settleOrder numbers the actors, so that the same report always looks the same.
 func (g *graph) settleOrder() {
-	slices.SortFunc(g.actors, func(a, b *actor) int { return int(a.members[0].Index) - int(b.members[0].Index) })
+	slices.SortFunc(g.actors, func(a, b *actor) int {
+		return cmp.Or(cmp.Compare(a.members[0].Index, b.members[0].Index), cmp.Compare(a.sessionNumber(), b.sessionNumber()))
+	})
 	for i, a := range g.actors {
 		a.number = i + 1
 	}
@@ -154,10 +228,10 @@ func (g *graph) settleOrder() {
 // title says who a member is.
 func (m *member) title() string { return fmt.Sprintf("pid %d (%s)", m.PID, quoted(m.Label)) }
 
-// described is the label, and the command line unless that says the same, as a
-// run's does.
-func (m *member) described() string {
-	text := quoted(m.Label)
+// described is what it calls itself, and the command line unless that says the
+// same, as a run's does.
+func (a *actor) described() string {
+	text, m := a.called(), a.members[0]
 	if m.Command != nil && !strings.HasSuffix(*m.Command, m.Label) {
 		text += ": " + printable(*m.Command)
 	}
@@ -202,8 +276,38 @@ func (e *edge) waits(taken time.Time) string {
 
 // same tells whether it is the same wait in another look.
 func (e *edge) same(f *edge) bool {
-	return e.waiting.is(f.waiting) && e.to.members[0].is(f.to.members[0]) &&
+	return e.waiting.is(f.waiting) && e.from.is(f.from) && e.to.is(f.to) &&
 		e.lock == f.lock && e.since.Equal(f.since)
+}
+
+func (a *actor) is(b *actor) bool {
+	return a.members[0].is(b.members[0]) && a.sessionNumber() == b.sessionNumber()
+}
+
+// sessionNumber is 0 of who is in no session.
+func (a *actor) sessionNumber() uint32 {
+	if a.session == nil {
+		return 0
+	}
+	return a.session.Number
+}
+
+// who is the pid, and the session.
+func (a *actor) who() string {
+	text := fmt.Sprintf("pid %d", a.members[0].PID)
+	if a.session != nil {
+		text += fmt.Sprintf(" session %d", a.session.Number)
+	}
+	return text
+}
+
+// called is what it calls itself.
+func (a *actor) called() string {
+	text := quoted(a.members[0].Label)
+	if a.session != nil && a.session.Label != "" {
+		text = quoted(a.session.Label) + ", " + text
+	}
+	return text
 }
 
 func (m *member) is(other *member) bool {
