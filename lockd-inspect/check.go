@@ -196,6 +196,9 @@ func (t *tool) cycleFindings(name string, r *report) (found []finding) {
 			Next: fmt.Sprintf("end one of those that wait: kill %d", c[0].waiting.PID),
 		}
 		f.Text = strings.Join(f.lines, "; ")
+		if c[0].from.session != nil {
+			f.Next = fmt.Sprintf("one of them gets ErrDeadlock soon, unless it was told not to look; or end one: kill %d", c[0].waiting.PID)
+		}
 		if !c.certain() {
 			f.Next = "one of them may still let go in another goroutine; if these waits stay, that is a deadlock: lockd-inspect graph " + shellLine([]string{r.Arena.Name})
 		}

@@ -83,6 +83,19 @@ func TestDumpIsDocumented(t *testing.T) {
 			check("a member", m, doc["members"]...)
 			each(m["heirs"], func(h map[string]any) { check("an heir", h, doc["members.heirs"]...) })
 		})
+		each(dump["sessions"], func(s map[string]any) {
+			check("a session", s, doc["sessions"]...)
+			each(s["holds"], func(h map[string]any) { check("a holding", h, doc["sessions.holds"]...) })
+			if s["wait"] != nil {
+				check("a wait", s["wait"], doc["sessions.wait"]...)
+			}
+		})
+		for _, circle := range dump["deadlocks"].([]any) {
+			each(circle, func(e map[string]any) {
+				check("a wait of a deadlock", e, doc["deadlocks"]...)
+				check("a session's name", e["from"], "member", "generation", "session")
+			})
+		}
 		each(dump["latches"], func(l map[string]any) { check("a latch", l, doc["latches"]...) })
 		each(dump["problems"], func(p map[string]any) { check("a problem", p, doc["problems"]...) })
 		each(dump["locks"], func(l map[string]any) {

@@ -31,7 +31,7 @@ inherited          from a dead owner to an heir
 abandoned          its owner ended without releasing it
 repaired           an heir marked it consistent
 resized            a semaphore has another number of tickets
-deadlock           a cycle of waits is there that was not before`
+deadlock, broken   a cycle of waits in which nobody can go on came, ended`
 
 func watchVerb() *verb {
 	v := newVerb("watch", "ARENA", "one line for each event, as far as looking can tell", `Looks at the arena again and again and says what has changed in between. What
