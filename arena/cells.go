@@ -2,6 +2,7 @@ package arena
 
 import (
 	"hash/maphash"
+	"maps"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,7 @@ func (t *tenants) install(l *cell, old, b *binding) bool {
 }
 
 // cells interns the cells of a core, and keeps none alive. When a shard has
-// grown by a quarter, and the collector has run, it forgets those that were
+// doubled, and the collector has run, it forgets those that were
 // taken. Were it to look before, it would find all alive, and a limit set by
 // what it found would grow without end.
 type cells struct {
@@ -143,15 +144,19 @@ func (s *cells) each(f func(*cell)) {
 }
 
 func (sh *cellShard) forget() {
-	// A map keeps the memory of its largest day; this one's shrinks by halves.
-	kept := make(map[cellKey]weak.Pointer[cell], len(sh.named)/2)
+	before := len(sh.named)
 	for key, l := range sh.named {
-		if l.Value() != nil {
-			kept[key] = l
+		if l.Value() == nil {
+			delete(sh.named, key)
 		}
 	}
-	sh.named = kept
-	sh.sweep = len(sh.named) + max(firstSweep, len(sh.named)/4)
+	if len(sh.named) < before/2 {
+		// A map keeps the memory of its largest day.
+		smaller := make(map[cellKey]weak.Pointer[cell], len(sh.named))
+		maps.Copy(smaller, sh.named)
+		sh.named = smaller
+	}
+	sh.sweep = firstSweep + 2*len(sh.named)
 	sh.collected.Store(false)
 	runtime.AddCleanup(new(*cell), func(b *atomic.Bool) { b.Store(true) }, &sh.collected)
 }
