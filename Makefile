@@ -26,6 +26,18 @@ race: ## the tests under the race detector (needs a C compiler)
 user: ## the tests as an ordinary user (run as root)
 	./.ci/as-user
 
+STATES ?= 2000000
+explore: ## every interleaving of the protocols, and the broken variants (STATES=… for each model)
+	$(GO) run ./fuzz/explore/run -states $(STATES)
+
+crash: SHELL := bash
+crash: .SHELLFLAGS := -o pipefail -c
+crash: ## processes killed at every point of the sources, in every situation, with the counts
+	$(GO) test ./arena -count=1 -v -timeout 30m -run 'CrashPoints|KilledAtEachStep|KilledGranters|SelfAdmittedKilled' \
+		| grep -E '^ok|^FAIL|^panic|--- FAIL|_test.go'
+	$(GO) test ./fuzz/torture -count=1 -v -timeout 40m -run 'TestCrashMatrix' -crash.full \
+		| grep -E '^ok|^FAIL|^panic|--- FAIL|_test.go'
+
 FUZZTIME ?= 30s
 fuzz: ## each fuzz target in turn, for FUZZTIME=30s
 	@for target in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do \

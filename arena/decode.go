@@ -44,8 +44,8 @@ func decode(image []byte, v verdicts) (*Snapshot, error) {
 	p.decodeLocks(s)
 	p.decodeWaiters(s)
 	p.decodeTickets(s)
-	p.decodeRanges(s)
 	p.decodeSessions(s)
+	p.decodeRanges(s)
 	p.decodeLatches(s)
 	return s, err
 }

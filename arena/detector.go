@@ -186,6 +186,12 @@ func (d *detector) try(suspects map[uint32]*sessionWait) (victim *sessionWait, f
 	c.helpVerdict(last)
 	seen := c.sight()
 	crash.At("detector.seen")
+	return d.conclude(seen, suspects, last)
+}
+
+// conclude draws from what was seen after the verdict word was last loaded.
+func (d *detector) conclude(seen *sighting, suspects map[uint32]*sessionWait, last verdictWord) (victim *sessionWait, found bool) {
+	c := d.core
 	for i := range seen.sessions {
 		w := suspects[seen.sessions[i].record]
 		if w == nil || seen.sessions[i].member != c.member {
@@ -235,6 +241,15 @@ func (c *core) helpVerdict(v verdictWord) {
 	}
 }
 
+// closeVerdict takes the name out of the verdict word when the wait is over, so
+// that it is not taken for another's, later.
+func (c *core) closeVerdict(record uint32, w sessionWord) {
+	v := verdictWord(c.head.verdict.Load())
+	if v.record() == record && v.seq() == w.seq() {
+		c.head.verdict.CompareAndSwap(uint64(v), uint64(v.next(0, 0)))
+	}
+}
+
 func markVictim(r *sessionRecord, w sessionWord) {
 	r.wait.CompareAndSwap(uint64(w), uint64(w|victimBit))
 }
@@ -253,10 +268,10 @@ func (s *sighting) suspect(i int) (ring, rest []int) {
 func (d *detector) judge(seen *sighting, rest []int) (gone map[robust.Member]bool, unknown bool) {
 	judged := map[robust.Member]bool{d.core.member: true}
 	for _, i := range rest {
-		if i >= len(seen.sessions) || judged[seen.sessions[i].member] {
+		m := seen.members[i]
+		if judged[m] {
 			continue
 		}
-		m := seen.sessions[i].member
 		judged[m] = true
 		switch _, verdict := d.core.judge(m); verdict {
 		case robust.Gone:
@@ -273,8 +288,8 @@ func (d *detector) judge(seen *sighting, rest []int) (gone map[robust.Member]boo
 
 // release takes away what members that are gone wait for.
 func (s *sighting) release(gone map[robust.Member]bool) {
-	for i := range s.sessions {
-		if gone[s.sessions[i].member] {
+	for i, m := range s.members {
+		if gone[m] {
 			s.graph.actors[i].waits = false
 		}
 	}

@@ -110,14 +110,14 @@ type stripe struct {
 type member struct {
 	_ structs.HostLayout
 
-	state     atomic.Uint64 // 0
-	pidNS     atomic.Uint64 // 8
-	pidfd     atomic.Uint64 // 16  inode on pidfs
-	startTime atomic.Uint64 // 24  clock ticks since boot
-	joined    atomic.Uint64 // 32  ns since 1970
-	uid       atomic.Uint32 // 40
-	bell      atomic.Uint32 // 44  futex word: a request of this member was answered; who answered adds
-	_         atomic.Uint64
+	state     atomic.Uint64                  // 0
+	pidNS     atomic.Uint64                  // 8
+	pidfd     atomic.Uint64                  // 16  inode on pidfs
+	startTime atomic.Uint64                  // 24  clock ticks since boot
+	joined    atomic.Uint64                  // 32  ns since 1970
+	uid       atomic.Uint32                  // 40
+	bell      atomic.Uint32                  // 44  futex word: a request of this member was answered; who answered adds
+	answered  atomic.Uint64                  // 48  a hint to the request; see calls
 	label     [memberLabel / 8]atomic.Uint64 // 56
 }
 
@@ -143,7 +143,7 @@ type slot struct {
 	deadPID      atomic.Uint32 // 40  the reclaimer, while it holds
 	deadCause    atomic.Uint32 // 44  the reclaimer, while it holds
 	abandonments atomic.Uint32 // 48  the reclaimer, while it holds
-	_            atomic.Uint32
+	last         atomic.Uint32 // 52  semaphore: a hint to the last request in the queue; under the latch
 	state        atomic.Uint64 // 56  of kinds that have one; rwmutex: the gate, see writer.go; ranges: how many wait
 
 	name [inlineName / 8]atomic.Uint64 // 64  the claimer
@@ -230,29 +230,6 @@ type requestRecord struct {
 	_       [20]byte
 }
 
-// rangeRecord is a piece of a Ranges that is held, or a request for one that
-// waits. It is in its slot's tree, which is ordered by first and the record's
-// index. The owner word is the truth; who changes another field holds the
-// slot's latch.
-type rangeRecord struct {
-	_ structs.HostLayout
-
-	owner   atomic.Uint64 // 0   by CAS; see the record kinds
-	slot    atomic.Uint32 // 8
-	holder  atomic.Uint32 // 12  number of the holder within its member
-	first   atomic.Uint64 // 16
-	last    atomic.Uint64 // 24  inclusive
-	leftMax atomic.Uint64 // 32  the largest last in the left subtree, 0 if there is none
-	left    atomic.Uint32 // 40
-	right   atomic.Uint32 // 44
-	arrival atomic.Uint64 // 48  ns since 1970 when it began to wait, made to rise; 0: it did not
-	session atomic.Uint32 // 56  record of the holder's session, 0 if it has none
-	place   atomic.Uint32 // 60  in the holder's own list; large numbers: see rangeholder.go
-}
-
-// rangeBlock is the records of one segment.
-type rangeBlock [segmentRecords]rangeRecord
-
 // sessionRecord shows one session to detectors and to the inspector. Only its
 // member writes it, but for the victim's bit of wait, which a detector sets by
 // CAS. It is derived: without it the session only takes no part in detection.
@@ -283,6 +260,29 @@ type holdingsRecord struct {
 
 const holdingsWords = 6
 
+// rangeRecord is a piece of a Ranges that is held, or a request for one that
+// waits. It is in its slot's tree, which is ordered by first and the record's
+// index. The owner word is the truth; who changes another field holds the
+// slot's latch.
+type rangeRecord struct {
+	_ structs.HostLayout
+
+	owner   atomic.Uint64 // 0   by CAS; see the record kinds
+	slot    atomic.Uint32 // 8
+	holder  atomic.Uint32 // 12  number of the holder within its member
+	first   atomic.Uint64 // 16
+	last    atomic.Uint64 // 24  inclusive
+	leftMax atomic.Uint64 // 32  the largest last in the left subtree, 0 if there is none
+	left    atomic.Uint32 // 40
+	right   atomic.Uint32 // 44
+	arrival atomic.Uint64 // 48  ns since 1970 when it began to wait, made to rise; 0: it did not
+	session atomic.Uint32 // 56  record of the holder's session, 0 if it has none
+	place   atomic.Uint32 // 60  in the holder's own list; large numbers: see rangeholder.go
+}
+
+// rangeBlock is the records of one segment.
+type rangeBlock [segmentRecords]rangeRecord
+
 type bucket = atomic.Uint32
 
 // Sizes and places are the format: a change of any of these lines is a new
@@ -310,10 +310,6 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(ticketRecord{}.words)-24]
 	_ = [1]struct{}{}[unsafe.Sizeof(requestRecord{})-recordSize]
 	_ = [1]struct{}{}[unsafe.Offsetof(requestRecord{}.arrival)-32]
-	_ = [1]struct{}{}[unsafe.Sizeof(rangeRecord{})-recordSize]
-	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.first)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.left)-40]
-	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.session)-56]
 	_ = [1]struct{}{}[unsafe.Offsetof(requestRecord{}.session)-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.verdict)-448]
 	_ = [1]struct{}{}[unsafe.Sizeof(sessionRecord{})-recordSize]
@@ -321,6 +317,10 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(sessionRecord{}.label)-40]
 	_ = [1]struct{}{}[unsafe.Sizeof(holdingsRecord{})-recordSize]
 	_ = [1]struct{}{}[unsafe.Offsetof(holdingsRecord{}.words)-16]
+	_ = [1]struct{}{}[unsafe.Sizeof(rangeRecord{})-recordSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.first)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.left)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.session)-56]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.next)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.counts)-32]
 	_ = [1]struct{}{}[segmentSize%pageSize]

@@ -46,6 +46,9 @@ func (c *core) waitToRead(q request, r *reading) (outcome, error) {
 	}
 	r.length++
 	r.list.push(w)
+	if q.seat != nil {
+		q.seat.taken.Store(&seated{r, w})
+	}
 	c.reconcile(r)
 	for {
 		if done, err := c.concluded(q, r, w); done {

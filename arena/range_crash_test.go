@@ -27,7 +27,7 @@ var rangeCrashes = map[string]rangeCrash{
 	"busy": {work: busyRanges, points: []string{
 		"range.claimed", "range.latched", "range.unlatch", "range.unlatched", "range.owned", "range.linked",
 		"range.unlinked", "range.released", "range.cut", "range.split", "range.downgraded", "range.freed",
-		"range.counted", "range.queued", "range.granted", "range.rung", "range.sleep", "range.woken",
+		"range.counted", "range.queued", "range.granted", "grant.rung", "range.sleep", "range.woken",
 		"range.withdrawn", "range.dropped", "range.collect", "range.collected",
 	}},
 	"alone": {work: busyRanges, lone: true, points: []string{

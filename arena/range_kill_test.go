@@ -165,7 +165,7 @@ func TestRangesKilledGranters(t *testing.T) {
 	for g := range 3 {
 		rivals.Go(func() { rivalRanges(t, a, g, stop) })
 	}
-	points := []string{"range.granted", "range.rung", "range.dropped", "range.unlinked", "range.linked", "range.unlatched", "range.released"}
+	points := []string{"range.granted", "grant.rung", "range.dropped", "range.unlinked", "range.linked", "range.unlatched", "range.released"}
 	for round := range rounds {
 		point := fmt.Sprintf("%s:%d", points[round%len(points)], 1+round%3)
 		p := proc.StartCommand(t, exec.Command(binary, a.Path(), strconv.Itoa(round%3)),

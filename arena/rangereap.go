@@ -144,7 +144,7 @@ func (c *core) tendRanges() {
 			c.serveRanges(b, nil, 0, maxOffset)
 		}
 	}
-	c.porter.nudge()
+	c.porter.signalAnswered()
 }
 
 // settleRanges takes what is gone out of the trees.

@@ -188,10 +188,11 @@ func (c *core) awaitRange(ctx context.Context, a *Arena, w *rangeWait) error {
 		defer stop()
 	}
 	c.meetRangeHolders(w)
-	bell := c.bell()
+	me := c.memberAt(c.member.Index)
+	bell := &me.bell
 	for {
 		rung := bell.Load()
-		agent := c.porter.represents(&w.ticketWait)
+		agent := c.porter.represents(&w.ticketWait, &me.answered)
 		if w.answered() {
 			return nil
 		}

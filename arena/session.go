@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lockd/futex"
 	"lockd/internal/crash"
 )
 
@@ -97,7 +98,8 @@ func (a *Arena) openSession(o SessionOptions) *Session {
 	}
 	c := a.core
 	in := &session{arena: a, core: c, options: o, number: c.sessions.next.Add(1), made: callerOf(3)}
-	in.seq = in.number * 0x9e3779b1 // so that a record's next session does not count where its last one did
+	// A record's next session is not to count where its last one did.
+	in.seq = uint32(futex.Now()>>4)*0x9e3779b1 + in.number<<16 + uint32(c.member.Index)
 	if c.gate.enter() {
 		in.mapping = c.mapped.Load()
 		in.show()

@@ -33,8 +33,9 @@ type hold struct {
 }
 
 type holdMore struct {
-	tickets []*Tickets
-	where   string // in the source
+	tickets []Tickets
+	ranges  *Ranges // the session's own holder
+	where   string  // in the source
 }
 
 // maxEntries bounds how often a session may enter one lock.
@@ -79,7 +80,7 @@ func (s *session) taken(l *cell, slot uint32, mode Mode, count int) *hold {
 	h.cell, h.order, h.slot, h.depth, h.mode = l, k.order, slot, 1, mode
 	h.word, h.more, h.entries = nil, nil, [4]uint16{}
 	h.entries[mode&3] = 1
-	if n := len(k.free); n > 0 {
+	if n := len(k.free); n > 0 && mode != ofRanges {
 		h.word = k.free[n-1]
 		k.free = k.free[:n-1]
 	}
@@ -184,10 +185,11 @@ func (s *session) reserve() {
 type Holding struct {
 	Lock    string
 	Kind    Kind
-	Mode    Mode
-	Count   int    // how often it was entered; of tickets, how many
-	Tickets []int  // their numbers
-	TakenAt string // where in the source, if the session traces
+	Mode    Mode    // 0 of ranges, which have their own
+	Count   int     // how often it was entered; of tickets and ranges, how many
+	Tickets []int   // their numbers
+	Ranges  []Range // in order
+	TakenAt string  // where in the source, if the session traces
 }
 
 // Held returns what the session holds, the first taken first. It is nil after
@@ -198,13 +200,20 @@ func (s *Session) Held() []Holding {
 		return nil
 	}
 	list := slices.SortedFunc(slices.Values(in.held.list), func(a, b hold) int { return int(int64(a.order - b.order)) })
-	held := make([]Holding, len(list))
-	for i, h := range list {
-		held[i] = Holding{Lock: h.cell.name, Kind: h.cell.kind, Mode: h.mode, Count: int(h.depth), TakenAt: h.where()}
-		if h.mode == OfTickets {
-			held[i].Tickets = h.numbers()
-			held[i].Count = len(held[i].Tickets)
+	held := make([]Holding, 0, len(list))
+	for _, h := range list {
+		x := Holding{Lock: h.cell.name, Kind: h.cell.kind, Mode: h.mode, Count: int(h.depth), TakenAt: h.where()}
+		switch h.mode {
+		case OfTickets:
+			x.Tickets = h.numbers()
+			x.Count = len(x.Tickets)
+		case ofRanges:
+			if x.Ranges = h.more.ranges.Held(); len(x.Ranges) == 0 {
+				continue
+			}
+			x.Count = len(x.Ranges)
 		}
+		held = append(held, x)
 	}
 	return held
 }

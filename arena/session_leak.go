@@ -12,13 +12,16 @@ func reportLeak(s *session) {
 	if s.state.Load() == sessionClosed {
 		return
 	}
-	if len(s.held.list) == 0 {
-		s.hide()
-		return
-	}
 	var names list
 	for _, h := range s.held.list {
+		if h.mode == ofRanges && len(h.more.ranges.Held()) == 0 {
+			continue
+		}
 		names.add(h.cell.name)
+	}
+	if names.count == 0 {
+		s.hide()
+		return
 	}
 	s.core.log.Error("a session was lost without Close; what it holds stays held until the process ends or closes the arena",
 		"session", s.number, "label", s.options.Label, "made", sourceOf(s.made), "holds", names.String())

@@ -176,6 +176,8 @@ func (s *session) giveBack(h *hold) error {
 		err = (&Mutex{l}).Release()
 	case KindRWMutex:
 		err = (&RWMutex{l}).releaseFrom(h.mode)
+	case KindRanges:
+		err = h.more.ranges.ReleaseAll()
 	case KindSemaphore:
 		for _, t := range h.more.tickets {
 			if e := t.Release(); e != nil {

@@ -94,6 +94,9 @@ func (w *sessionWait) end() *DeadlockError {
 	w.over = true
 	w.session.shown.wait.Store(0)
 	crash.At("session.waited")
+	if w.verdict != nil {
+		w.session.core.closeVerdict(w.session.index, w.word)
+	}
 	return w.verdict
 }
 
@@ -107,7 +110,12 @@ func (w *sessionWait) refresh() bool {
 		return false
 	}
 	b := w.handle.binding()
-	if w.mode == Shared {
+	if sessionWord(w.session.shown.wait.Load()).isVictim() {
+		// Only this process's detector gives it a verdict, and it has not: the
+		// verdict was on an earlier wait, of somebody who was killed.
+		w.publish(b, noEvidence)
+	}
+	if w.mode == Shared && w.handle.cell.kind == KindRWMutex {
 		evidence := w.seat.evidence(w.session.core)
 		if b != w.binding || evidence != w.session.shown.evidence.Load() {
 			w.publish(b, evidence)

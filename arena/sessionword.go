@@ -2,13 +2,13 @@ package arena
 
 import "fmt"
 
-// Mode is how a session holds a lock or wants it.
+// Mode is how a lock or a range is held, or wanted.
 type Mode uint8
 
 // The modes; the numbers are the format's.
 const (
-	Exclusive  Mode = 1 // of a mutex, an rwmutex, a range
-	Shared     Mode = 2 // of an rwmutex, a range
+	Exclusive  Mode = 1 // by one holder
+	Shared     Mode = 2 // of an rwmutex, a range: beside others who hold it shared
 	Upgradable Mode = 3 // of an rwmutex
 	OfTickets  Mode = 4 // tickets of a semaphore
 )

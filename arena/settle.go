@@ -263,9 +263,9 @@ func (c *core) giveBackAll(retired bool) error {
 	}
 	c.giveBackCells(&read, retired)
 	c.giveBackTickets(&held)
-	c.giveBackRanges(&held)
 	c.giveBackRobberies()
 	c.giveBackSessions()
+	c.giveBackRanges(&held)
 	switch {
 	case held.count > 0 && read.count > 0:
 		return fmt.Errorf("arena: close %s: %w: %v passed on as abandoned, readers of %v taken out", c.path, ErrWasHeld, &held, &read)

@@ -20,7 +20,8 @@ type sight interface {
 // deadlock from being seen, but makes none.
 type sighting struct {
 	graph    waitGraph
-	sessions []seenSession // the first of graph.actors; the others are requests that no session makes
+	sessions []seenSession   // the first of graph.actors; the others are requests that no session makes
+	members  []robust.Member // of graph.actors
 	places   map[uint32]*seenPlace
 
 	from     sight

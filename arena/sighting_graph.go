@@ -8,6 +8,9 @@ func (s *sighting) makeGraph() {
 	s.graph.locks = make(map[uint32]*graphLock)
 	s.graph.actors = make([]graphActor, len(s.sessions))
 	for i := range s.sessions {
+		s.members = append(s.members, s.sessions[i].member)
+	}
+	for i := range s.sessions {
 		if w := s.sessions[i].wait; w != 0 && !w.isVictim() {
 			s.lock(w.slot())
 		}
@@ -165,11 +168,23 @@ func (s *sighting) queueTickets(slot uint32, l *graphLock) {
 		if r.mode > wantPatiently || r.count > l.capacity {
 			continue // holds up nobody
 		}
-		i, found := s.byRecord[r.session]
-		if !found || !s.graph.actors[i].waits || s.graph.actors[i].slot != slot || s.sessions[i].member != r.member {
-			i = len(s.graph.actors)
-			s.graph.actors = append(s.graph.actors, graphActor{waits: true, slot: slot, mode: OfTickets, count: r.count})
+		i, there := s.requester(r.session, r.member, slot, r.count)
+		if !there {
+			continue
 		}
 		l.queue = append(l.queue, i)
 	}
+}
+
+// requester returns the actor that makes a request: the session, or one of its
+// own for a request of no session. It is not there if the session does not wait
+// any more: a victim, or one that was served, is about to take its request back.
+func (s *sighting) requester(session uint32, m robust.Member, slot uint32, count int) (i int, there bool) {
+	i, found := s.byRecord[session]
+	if found && s.sessions[i].member == m {
+		return i, s.graph.actors[i].waits && s.graph.actors[i].slot == slot
+	}
+	s.graph.actors = append(s.graph.actors, graphActor{waits: true, slot: slot, mode: OfTickets, count: count})
+	s.members = append(s.members, m)
+	return len(s.graph.actors) - 1, true
 }

@@ -37,17 +37,18 @@ type wantedRange struct {
 func (s *sighting) lay(slot uint32, l *graphLock) {
 	for _, p := range s.pieces[slot] {
 		piece := graphPiece{
-			actor: -1, holder: uint64(p.member.Generation)<<48 | uint64(p.member.Index)<<32 | uint64(p.holder),
+			actor: -1, holder: partyOf(recordOwner(p.member, 0), p.holder),
 			first: p.first, last: p.last, arrival: p.arrival, wanted: p.kind.isRangeWait(),
 			shared: p.kind.isShared(),
 		}
-		i, found := s.byRecord[p.session]
-		switch {
-		case found && s.sessions[i].member == p.member && (!piece.wanted || s.graph.actors[i].waits && s.graph.actors[i].slot == slot):
+		if piece.wanted {
+			i, there := s.requester(p.session, p.member, slot, 1)
+			if !there {
+				continue
+			}
 			piece.actor = i
-		case piece.wanted:
-			piece.actor = len(s.graph.actors)
-			s.graph.actors = append(s.graph.actors, graphActor{waits: true, slot: slot, count: 1})
+		} else if i, found := s.byRecord[p.session]; found && s.sessions[i].member == p.member {
+			piece.actor = i
 		}
 		l.pieces = append(l.pieces, piece)
 	}
