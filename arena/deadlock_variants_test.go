@@ -66,8 +66,9 @@ func TestVerdictOnWhatHasChanged(t *testing.T) {
 	seen := c.sight()
 	other.cancel(context.Canceled) // it gives up, and keeps what it holds
 	<-gaveUp
-	if _, found := c.detector.conclude(seen, map[uint32]*sessionWait{one.session.index: one}, verdictWord(c.head.verdict.Load())); !found {
-		t.Error("there was no suspicion")
+	victim, found := c.detector.conclude(seen, map[uint32]*sessionWait{one.session.index: one}, verdictWord(c.head.verdict.Load()))
+	if victim != nil || !found {
+		t.Errorf("victim %v, suspicion %v", victim != nil, found)
 	}
 	e, f := end()
 	if e != nil || !errors.Is(f, context.Canceled) {
