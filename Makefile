@@ -11,7 +11,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
 
 build: ## build bin/lockd-inspect
-	$(GO) build -o bin/lockd-inspect ./lockd-inspect
+	CGO_ENABLED=0 $(GO) build -o bin/lockd-inspect ./lockd-inspect
 
 demo: build ## fifty processes on one unprotected file: without a lock, then with one, under kill -9
 	$(GO) run ./internal/demo --inspect bin/lockd-inspect
@@ -25,6 +25,18 @@ race: ## the tests under the race detector (needs a C compiler)
 
 user: ## the tests as an ordinary user (run as root)
 	./.ci/as-user
+
+STATES ?= 2000000
+explore: ## every interleaving of the protocols, and the broken variants (STATES=… for each model)
+	$(GO) run ./fuzz/explore/run -states $(STATES)
+
+crash: SHELL := bash
+crash: .SHELLFLAGS := -o pipefail -c
+crash: ## processes killed at every point of the sources, in every situation, with the counts
+	$(GO) test ./arena -count=1 -v -timeout 30m -run 'CrashPoints|KilledAtEachStep|KilledGranters|SelfAdmittedKilled' \
+		| grep -E '^ok|^FAIL|^panic|--- FAIL|_test.go'
+	$(GO) test ./fuzz/torture -count=1 -v -timeout 40m -run 'TestCrashMatrix' -crash.full \
+		| grep -E '^ok|^FAIL|^panic|--- FAIL|_test.go'
 
 FUZZTIME ?= 30s
 fuzz: ## each fuzz target in turn, for FUZZTIME=30s

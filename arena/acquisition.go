@@ -10,7 +10,7 @@ import (
 )
 
 // tryAcquire looks for the dead at most once a millisecond.
-func (s *Semaphore) tryAcquire(n int) (t *Tickets, ok bool) {
+func (s *Semaphore) tryAcquire(n int) (t Tickets, ok bool) {
 	s.use("try", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, tryPatience)
 		defer cancel()
@@ -71,12 +71,12 @@ func (s *Semaphore) latched(ctx context.Context, f func(d *desk)) error {
 }
 
 // acquire takes n tickets or waits for them.
-func (s *Semaphore) acquire(ctx context.Context, n int, mode uint32) (t *Tickets, err error) {
+func (s *Semaphore) acquire(ctx context.Context, n int, mode uint32) (t Tickets, err error) {
 	return s.acquireFor(ctx, n, mode, 0)
 }
 
 // acquireFor is acquire for the session in a record.
-func (s *Semaphore) acquireFor(ctx context.Context, n int, mode, session uint32) (t *Tickets, err error) {
+func (s *Semaphore) acquireFor(ctx context.Context, n int, mode, session uint32) (t Tickets, err error) {
 	err = s.useUntil(ctx, "acquire", func(ctx context.Context) error {
 		var out outcome
 		if t, out, err = s.attempt(ctx, n, mode, nil); err != nil || out == taken {
@@ -97,29 +97,29 @@ func (s *Semaphore) acquireFor(ctx context.Context, n int, mode, session uint32)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return Tickets{}, err
 	}
 	return t, nil
 }
 
 // attempt takes n tickets if they are to be had; if not, and w is not nil, it
 // queues a request, and has to be followed by collect.
-func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWait) (*Tickets, outcome, error) {
+func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWait) (Tickets, outcome, error) {
 	if n < 1 || n > MaxTickets {
-		return nil, busy, fmt.Errorf("%w: 1 to %d can be acquired, not %d", ErrTickets, MaxTickets, n)
+		return Tickets{}, busy, fmt.Errorf("%w: 1 to %d can be acquired, not %d", ErrTickets, MaxTickets, n)
 	}
 	b, err := s.join(ctx, false)
 	if err != nil {
-		return nil, busy, err
+		return Tickets{}, busy, err
 	}
 	out := busy
-	numbers := make([]int, 0, n)
-	ending := false
+	held := make([]heldTicket, 0, n)
+	ending, short := false, false
 	if e := s.latched(ctx, func(d *desk) {
 		// A request that was withdrawn, or an end that was, may still be in the
 		// way: who withdrew it can be stopped or dead before it served the rest.
-		if st := loadTickets(d.b.slot); st.has(ticketsAwaited) || st.has(ticketsEnding) {
-			d.pass(true)
+		if st := loadTickets(d.b.slot); st.has(ticketsAwaited | ticketsEnding) {
+			d.pass(st.has(ticketsEnding))
 		}
 		st := loadTickets(d.b.slot)
 		switch {
@@ -130,8 +130,11 @@ func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWa
 			err = fmt.Errorf("%w: %d of %d", ErrTooMany, n, st.capacity())
 			return
 		case n <= st.capacity() && !st.has(ticketsAwaited):
-			if numbers = d.take(n, st, numbers); len(numbers) == n {
+			if held = d.take(n, st, held); len(held) == n {
 				out = taken
+				return
+			}
+			if short = d.isShort(st); short {
 				return
 			}
 		}
@@ -144,18 +147,26 @@ func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWa
 		}
 		w.binding = d.b
 		d.enqueue(w.request, w.record, n, mode, flags)
-		d.pass(true)
+		d.pass(false)
 	}); e != nil {
-		return nil, busy, e
+		return Tickets{}, busy, e
 	}
-	if ending && s.reapNow(b) {
+	switch {
+	case ending && s.reapNow(b):
 		return s.attempt(ctx, n, mode, w)
-	}
-	if err != nil || out != taken {
-		return nil, out, err
+	case short:
+		return Tickets{}, busy, fmt.Errorf("%w: not all its tickets are to be found", ErrDamaged)
+	case err != nil || out != taken:
+		return Tickets{}, out, err
 	}
 	raceGot(s.arena.core, b)
-	return &Tickets{hall: s.hallOf(b, numbers[n-1]+1), held: numbers}, taken, nil
+	return s.holding(held), taken, nil
+}
+
+// holding is for tickets that this process has, in the incarnation that the
+// handle has joined: as long as it has any, there is no other.
+func (s *Semaphore) holding(held []heldTicket) Tickets {
+	return Tickets{hall: s.hall.Load(), many: &ticketSet{held: held}}
 }
 
 func (c *core) newWait(request, session uint32) *ticketWait {
@@ -170,43 +181,41 @@ func (c *core) newWait(request, session uint32) *ticketWait {
 // collect waits for the answer to a request and takes what was granted. The
 // tickets are this process's since they were given; they become the caller's
 // before the record is freed, whose index they name.
-func (s *Semaphore) collect(ctx context.Context, w *ticketWait, n int) (*Tickets, error) {
+func (s *Semaphore) collect(ctx context.Context, w *ticketWait, n int) (Tickets, error) {
 	c, b := s.arena.core, w.binding
 	kind, err := c.await(ctx, s.arena, w)
 	if err != nil {
-		return nil, err
+		return Tickets{}, err
 	}
 	answered := recordOwner(c.member, kind)
 	if kind != recordGranted {
 		defer w.record.owner.CompareAndSwap(answered, 0)
 		if st := loadTickets(b.slot); st.incarnation() == s.joined.Load() && !st.has(ticketsEnding) {
-			return nil, fmt.Errorf("%w: %d of %d, which it was resized to", ErrTooMany, n, st.capacity())
+			return Tickets{}, fmt.Errorf("%w: %d of %d, which it was resized to", ErrTooMany, n, st.capacity())
 		}
-		return nil, ErrDestroyed
+		return Tickets{}, ErrDestroyed
 	}
 	crash.At("request.granted")
-	numbers := make([]int, 0, n)
+	held := make([]heldTicket, 0, n)
 	given := uint64(givenTo(c.member, w.request))
 	c.eachTicket(b.index, b.slot, func(number int, word *atomic.Uint64) bool {
 		if word.CompareAndSwap(given, uint64(c.self)) {
 			crash.At("request.collected")
-			numbers = append(numbers, number)
+			held = append(held, heldTicket{number, word})
 		}
-		return len(numbers) < n
+		return len(held) < n
 	})
 	w.record.owner.CompareAndSwap(answered, 0)
 	raceGot(c, b)
-	if len(numbers) < n {
-		err := fmt.Errorf("%w: %d tickets of %d that were granted are not there", ErrDamaged, n-len(numbers), n)
-		if len(numbers) > 0 {
-			(&Tickets{hall: s.hallOf(b, numbers[len(numbers)-1]+1), held: numbers}).Release()
-		}
-		return nil, err
+	t := s.holding(held)
+	switch {
+	case len(held) < n:
+		err = fmt.Errorf("%w: %d tickets of %d that were granted are not there", ErrDamaged, n-len(held), n)
+	case c.gate.closing():
+		err = ErrClosed
+	default:
+		return t, nil
 	}
-	t := &Tickets{hall: s.hallOf(b, numbers[n-1]+1), held: numbers}
-	if c.gate.closing() {
-		t.Release()
-		return nil, ErrClosed
-	}
-	return t, nil
+	t.Release()
+	return Tickets{}, err
 }

@@ -212,6 +212,32 @@ func TestDamagedLevel(t *testing.T) {
 	}
 }
 
+// A level that somebody spoils when the stripe was just brought up to date.
+func TestLevelDamagedUnderTheLatch(t *testing.T) {
+	t.Parallel()
+	a := testArena(t, &Options{Logger: quiet})
+	c := a.core
+	name := nameIn(c, 7, "name")
+	a.Mutex(name).Lock()
+	defer a.Mutex(name).Unlock()
+	hash := hashName(c.head.seed.Load(), name)
+	l, err := c.latchStripe(context.Background(), hash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.end()
+	s := c.stripeAt(hash)
+	good := s.level.Load()
+	for _, level := range []uint32{0, 21, 31, 1<<32 - 1} {
+		s.level.Store(level)
+		if _, ok := c.walkLatched(hash, name); !ok {
+			t.Errorf("level %d: the name is not found", level)
+		}
+	}
+	s.level.Store(good)
+	l.whole = true
+}
+
 // All handles of a held lock are gone, and its chain is just being moved by
 // somebody who is stopped. A new handle can release it all the same.
 func TestReleaseByNewHandle(t *testing.T) {

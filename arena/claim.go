@@ -219,6 +219,7 @@ func (c *core) evict(i uint32, s *slot, life slotLife) (evicted, inTheWay bool) 
 		l.whole = true
 		return false, false // the slot is used up and keeps its last name
 	}
+	crash.At("evict.looked")
 	free := robust.Free(life.generation())
 	if !s.word.CompareAndSwap(uint64(free), uint64(robust.Free(life.generation()+1))) {
 		l.whole = true

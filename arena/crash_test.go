@@ -45,7 +45,7 @@ var crashCases = map[string]crashCase{
 		"latch.held": {1, 2, 20}, "latch.release": {1, 2, 20}, "acquire.taken": {1, 30}, "release.freed": {1, 30},
 	}},
 	"evict": {prepare: fillTable, work: insertNames(60), points: map[string][]int{
-		"evict.word": {1, 2, 3, 50}, "evict.unlinked": {1, 2, 3, 50}, "evict.fence": {1, 2, 3, 50}, "evict.extension": {1, 2, 3, 50},
+		"evict.looked": {1, 2, 3, 50}, "evict.word": {1, 2, 3, 50}, "evict.unlinked": {1, 2, 3, 50}, "evict.fence": {1, 2, 3, 50}, "evict.extension": {1, 2, 3, 50},
 		"insert.claimed": {1, 2, 3, 50}, "insert.filled": {1, 2, 3, 50}, "insert.word": {1, 2, 3, 50},
 		"insert.live": {1, 2, 3, 50}, "insert.linked": {1, 2, 3, 50}, "latch.held": {1, 2, 50}, "latch.release": {1, 2, 3, 4, 100},
 	}},
@@ -83,6 +83,7 @@ func TestCrashPoints(t *testing.T) {
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}
+	kills.report(t)
 	inSources := crashPointsInSources(t)
 	inCases := make(map[string]bool)
 	for name, c := range crashCases {
@@ -202,6 +203,7 @@ func (b *crashBench) crash(t *testing.T, name, point string) int {
 		}
 		t.Fatalf("the work of %q did not come to %s: %v; it said: %s", name, point, err, said)
 	}
+	kills.at(point)
 	return p.PID()
 }
 

@@ -2,6 +2,8 @@ package arena
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -41,6 +43,13 @@ func (p picture) life(slot uint32) slotLife { return slotLife(p.word64(slotStart
 func (s *Snapshot) slots() uint32 { return min(s.Bump, s.Segments*segmentSlots) }
 
 func (p picture) decodeLocks(s *Snapshot) {
+	count := 0
+	for i := uint32(1); i < s.slots() && p.has(slotStart(i), slotSize); i++ {
+		if p.life(i).isLock() {
+			count++
+		}
+	}
+	s.Locks = make([]LockInfo, 0, count)
 	for i := uint32(1); i < s.slots() && p.has(slotStart(i), slotSize); i++ {
 		life := p.life(i)
 		if !life.isLock() {
@@ -136,13 +145,19 @@ func (p picture) record(i uint32) seenRecord {
 	}
 }
 
-func (p picture) decodeWaiters(s *Snapshot) {
-	bySlot := make(map[uint32]*LockInfo, len(s.Locks))
-	for i := range s.Locks {
-		bySlot[s.Locks[i].Slot] = &s.Locks[i]
+// lockIn returns the lock in a slot, or nil; the locks are in the order of
+// their slots.
+func (s *Snapshot) lockIn(slot uint32) *LockInfo {
+	i, found := slices.BinarySearchFunc(s.Locks, slot, func(l LockInfo, slot uint32) int { return cmp.Compare(l.Slot, slot) })
+	if !found {
+		return nil
 	}
+	return &s.Locks[i]
+}
+
+func (p picture) decodeWaiters(s *Snapshot) {
 	p.records(s, func(_ uint32, r seenRecord) {
-		l := bySlot[r.slot]
+		l := s.lockIn(r.slot)
 		if l == nil {
 			return
 		}

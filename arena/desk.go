@@ -4,15 +4,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"lockd/futex"
 	"lockd/internal/crash"
 	"lockd/robust"
 )
 
 // Granting. The slot's owner word is the latch of the queue; nothing else
 // needs it: tickets come back without, and go to those who need not wait
-// without. So a stopped holder of the latch holds up those who wait, and
-// nobody who gives back.
+// without. So a stopped holder of the latch holds up those who wait, or want
+// several tickets, and nobody who gives back.
 //
 // Who may die where, while granting a request:
 //
@@ -25,19 +24,13 @@ import (
 // those who wait look at it.
 
 // desk is a held latch of a semaphore, and what its holder is to do
-// afterwards.
+// afterwards. It is made before the latch is taken.
 type desk struct {
-	c    *core
-	b    *binding
-	rung [8]answer
-	n    int
-	cut  bool // the queue led to what is no request
-}
-
-// answer names whose request was answered.
-type answer struct {
-	member  robust.Member
-	request uint32
+	c      *core
+	b      *binding
+	calls  calls
+	cut    bool // the queue, or the chain of tickets, led to what it must not
+	mended bool // since the latch was taken
 }
 
 // work is what is done under the latch. It must not block or allocate, for
@@ -58,14 +51,14 @@ func (d *desk) work(f func()) {
 		d.unlatch()
 		whole = true
 		crash.At("semaphore.unlatched")
-		if !loadTickets(d.b.slot).has(ticketsLook) || !d.c.tryQueue(d.b) {
-			break
+		d.c.ring(&d.calls)
+		if st := loadTickets(d.b.slot); !st.has(ticketsLook) || !d.c.tryQueue(d.b) {
+			return
 		}
 		whole = false
 		d.mendIfAbandoned()
-		d.pass(true)
+		d.pass(loadTickets(d.b.slot).has(ticketsEnding)) // the end may have been withdrawn
 	}
-	d.ring()
 }
 
 func (d *desk) unlatch() {
@@ -87,6 +80,7 @@ func (c *core) tryQueue(b *binding) bool {
 // serveTickets answers the requests that can be answered, or leaves it to who
 // holds the latch. With full it also looks past the first that has to wait.
 func (c *core) serveTickets(b *binding, full bool) {
+	d := &desk{c: c, b: b}
 	if !c.tryQueue(b) {
 		c.askToLook(b)
 		crash.At("semaphore.look")
@@ -94,7 +88,6 @@ func (c *core) serveTickets(b *binding, full bool) {
 			return
 		}
 	}
-	d := &desk{c: c, b: b}
 	d.work(func() { d.pass(full) })
 }
 
@@ -142,47 +135,6 @@ func (d *desk) mendIfAbandoned() {
 	d.pass(true)
 }
 
-// queueHead is where the queue begins, nil if there is no semaphore.
-func (d *desk) queueHead() *atomic.Uint32 {
-	if t := d.c.ticketsAt(d.b.slot.records.Load(), d.b.index, 0); t != nil {
-		return &t.queue
-	}
-	return nil
-}
-
-// eachRequest calls f with the requests in the queue; f says whether to go on.
-// A link to what is no request, which only damage makes, ends the queue; it is
-// made anew after the pass.
-func (d *desk) eachRequest(f func(link *atomic.Uint32, i uint32, r *requestRecord) bool) {
-	link := d.queueHead()
-	for steps := d.c.segments() * segmentRecords; link != nil && steps > 0; steps-- {
-		i := link.Load()
-		if i == 0 {
-			return
-		}
-		r := recordIs[requestRecord](d.c, i)
-		if !isQueued(r, d.b.index) {
-			link.Store(0)
-			d.cut = true
-			return
-		}
-		if !f(link, i, r) {
-			return
-		}
-		if link.Load() == i { // f left it in the queue
-			link = &r.next
-		}
-	}
-}
-
-func isQueued(r *requestRecord, slot uint32) bool {
-	if r == nil || r.slot.Load() != slot {
-		return false
-	}
-	kind := kindOfRecord(r.owner.Load())
-	return kind == recordWanted || kind == recordWithdrawn
-}
-
 // answer takes a request out of the queue and then says so to its owner,
 // unless he has withdrawn it.
 func (d *desk) answer(link *atomic.Uint32, i uint32, r *requestRecord, owner uint64, kind recordKind) bool {
@@ -194,11 +146,7 @@ func (d *desk) answer(link *atomic.Uint32, i uint32, r *requestRecord, owner uin
 		return false
 	}
 	crash.At("grant.granted")
-	if d.n == len(d.rung) {
-		d.ring()
-	}
-	d.rung[d.n] = answer{m, i}
-	d.n++
+	d.calls.add(d.c, m, i)
 	return true
 }
 
@@ -216,37 +164,9 @@ func (d *desk) enqueue(i uint32, r *requestRecord, n int, mode uint32, flags tic
 	crash.At("enqueue.flagged")
 	r.owner.Store(recordOwner(d.c.member, recordWanted))
 	crash.At("enqueue.wanted")
-	end := d.queueHead()
-	d.eachRequest(func(_ *atomic.Uint32, _ uint32, last *requestRecord) bool {
-		end = &last.next
-		return true
-	})
-	if end != nil {
+	if end := d.queueEnd(); end != nil {
 		end.Store(i)
+		s.last.Store(i)
 	}
 	crash.At("enqueue.linked")
-}
-
-// ring tells the owners of answered requests: this process's over channels,
-// others by their member's bell.
-func (d *desk) ring() {
-	c := d.c
-	for k, a := range d.rung[:d.n] {
-		if a.member == c.member {
-			c.porter.signalRequest(a.request)
-			continue
-		}
-		again := false
-		for _, before := range d.rung[:k] {
-			again = again || before.member == a.member
-		}
-		e := c.memberAt(a.member.Index)
-		if again || e == nil {
-			continue
-		}
-		e.bell.Add(1)
-		crash.At("grant.rung")
-		futex.Wake(&e.bell, futex.All)
-	}
-	d.n = 0
 }

@@ -16,7 +16,7 @@ func (d *desk) pass(full bool) {
 		d.tidy()
 	}
 	st := loadTickets(s)
-	free := d.countFree(st)
+	free := -1 // not counted yet
 	var flags ticketState
 	d.eachRequest(func(link *atomic.Uint32, i uint32, r *requestRecord) bool {
 		owner := r.owner.Load()
@@ -42,6 +42,9 @@ func (d *desk) pass(full bool) {
 		case n > st.capacity(): // waits for another size, and holds up nobody
 		case flags.has(ticketsAwaited):
 		default:
+			if free < 0 {
+				free = d.countFree(st)
+			}
 			given := free >= n && d.give(i, owner, n, st)
 			switch {
 			case !given:
@@ -54,10 +57,9 @@ func (d *desk) pass(full bool) {
 		}
 		return full || st.has(ticketsDrained) || !flags.has(ticketsAwaited)
 	})
-	if d.cut {
-		d.cut = false
+	if d.cut && !d.mended {
 		d.mend()
-		changeTickets(s, ticketsLook, 0)
+		d.pass(true)
 		return
 	}
 	// What was not looked at keeps its flag.
@@ -122,10 +124,10 @@ func (d *desk) takeBack(i uint32, owner uint64, n int, st ticketState) {
 }
 
 // take takes n tickets for this process. Killed half-way, it is a dead holder
-// of those it has taken.
-func (d *desk) take(n int, st ticketState, numbers []int) []int {
+// of those it has taken. There is room for them in held.
+func (d *desk) take(n int, st ticketState, held []heldTicket) []heldTicket {
 	if d.countFree(st) < n {
-		return numbers
+		return nil
 	}
 	d.c.eachTicket(d.b.index, d.b.slot, func(number int, word *atomic.Uint64) bool {
 		if number >= st.capacity() {
@@ -133,32 +135,43 @@ func (d *desk) take(n int, st ticketState, numbers []int) []int {
 		}
 		if word.Load() == uint64(st.free()) && word.CompareAndSwap(uint64(st.free()), uint64(d.c.self)) {
 			crash.At("semaphore.taken")
-			numbers = append(numbers, number)
+			held = append(held, heldTicket{number, word})
 		}
-		return len(numbers) < n
+		return len(held) < n
 	})
-	if len(numbers) == n {
-		return numbers
+	if len(held) == n {
+		return held
 	}
-	d.c.eachTicket(d.b.index, d.b.slot, func(number int, word *atomic.Uint64) bool {
-		if len(numbers) > 0 && numbers[0] == number {
-			word.CompareAndSwap(uint64(d.c.self), uint64(st.free()))
-			numbers = numbers[1:]
-		}
-		return len(numbers) > 0
-	})
+	for _, h := range held {
+		h.word.CompareAndSwap(uint64(d.c.self), uint64(st.free()))
+	}
 	return nil
 }
 
+// countFree counts the free tickets. If it does not come to all that there
+// are, the chain has to be mended.
 func (d *desk) countFree(st ticketState) int {
-	free := 0
+	free, seen := 0, 0
 	d.c.eachTicket(d.b.index, d.b.slot, func(number int, word *atomic.Uint64) bool {
+		seen = number + 1
 		if number < st.capacity() && word.Load() == uint64(st.free()) {
 			free++
 		}
-		return number < st.capacity()
+		return seen < st.capacity()
 	})
+	d.cut = d.cut || seen < st.capacity()
 	return free
+}
+
+// isShort tells whether tickets are lost, for good as it seems.
+func (d *desk) isShort(st ticketState) bool {
+	if d.cut && !d.mended {
+		d.mend()
+		d.pass(true)
+	}
+	d.cut = false
+	d.countFree(st)
+	return d.cut
 }
 
 // anyHeld tells whether a ticket from number from on is held.

@@ -196,8 +196,9 @@ func (g *waitGraph) eachRangeBlocker(i int, stuck []bool, f func(int, Mode) bool
 			}
 			mode := Exclusive
 			switch {
-			case p.wanted && (p.arrival >= want.arrival || isCovered(pieces, want.holder, max(p.first, want.first), min(p.last, want.last))):
-				continue
+			case p.wanted && (p.arrival >= want.arrival || waitsFor(p, pieces, want.holder) ||
+				isCovered(pieces, want.holder, max(p.first, want.first), min(p.last, want.last))):
+				continue // see overtaking
 			case p.wanted:
 				mode = 0
 			case p.shared:
@@ -208,6 +209,16 @@ func (g *waitGraph) eachRangeBlocker(i int, stuck []bool, f func(int, Mode) bool
 			}
 		}
 	}
+}
+
+// waitsFor tells whether a request waits for something that a holder has.
+func waitsFor(p graphPiece, pieces []graphPiece, holder uint64) bool {
+	for _, o := range pieces {
+		if !o.wanted && o.holder == holder && o.first <= p.last && o.last >= p.first && !(o.shared && p.shared) {
+			return true
+		}
+	}
+	return false
 }
 
 // isCovered tells whether a holder holds all of a range.

@@ -33,19 +33,17 @@ type hall struct {
 // the first on; beyond, that would cost more than a lock may.
 const fewTickets = 64
 
-// ticketPlace is one ticket. All but word is touched only by who holds the
-// ticket in this process.
+// ticketPlace is one ticket.
 type ticketPlace struct {
 	word   *atomic.Uint64
 	number int
-	turn   uint8
-	single *[singleTurns]Tickets
+	// turn counts how often this process has given the ticket back; it is
+	// written by who holds the ticket, just before. So a Tickets that was
+	// released already is told from the one that is held, however often the
+	// ticket was taken since. It is not atomic, which would cost too much: who
+	// releases twice at the same time races, and the race detector says so.
+	turn uint64
 }
-
-// singleTurns: the Tickets of a single ticket are made once and used in turn,
-// for allocating costs more than the rest. So a Tickets that was released is
-// told from one that is held until its ticket was taken four more times.
-const singleTurns = 4
 
 // mayTake tells whether a newcomer may take this ticket: nobody waits, nobody
 // destroys, and the capacity covers it.
@@ -54,11 +52,11 @@ func (h *hall) mayTake(st ticketState, number int) bool {
 }
 
 // takeOne takes the lowest free ticket, or of a large semaphore any, without
-// the latch. It returns nil if that is not to be had just now.
-func (h *hall) takeOne() *Tickets {
+// the latch. It is false if that is not to be had just now.
+func (h *hall) takeOne() (Tickets, bool) {
 	st := ticketState(h.state.Load())
 	if !h.mayTake(st, 0) {
-		return nil
+		return Tickets{}, false
 	}
 	places := h.places[:min(len(h.places), st.capacity())]
 	if len(places) > fewTickets {
@@ -76,51 +74,47 @@ func (h *hall) takeOne() *Tickets {
 			return h.keep(p, st)
 		}
 	}
-	return nil
+	return Tickets{}, false
 }
 
-// keep keeps the ticket of a place that was just swapped, if it may.
-func (h *hall) keep(p *ticketPlace, st ticketState) *Tickets {
+// keep keeps a ticket that was just taken if the state still allows it. A
+// state that has not changed since it was looked at does.
+func (h *hall) keep(p *ticketPlace, st ticketState) (Tickets, bool) {
 	crash.At("semaphore.swapped")
-	if now := ticketState(h.state.Load()); now != st && !h.mayTake(now, p.number) {
+	if now := ticketState(h.state.Load()); now != st && !h.mayTake(now, p.number) && !variantLookOnce {
 		p.word.CompareAndSwap(h.self, h.free)
 		crash.At("semaphore.undone")
 		h.serve()
-		return nil
+		return Tickets{}, false
 	}
 	raceGot(h.core, h.binding)
-	if p.single == nil {
-		h.makeSingles(p)
-	}
-	t := &p.single[p.turn%singleTurns]
-	p.turn++
-	t.live = true
-	return t
+	return Tickets{hall: h, place: p, turn: p.turn}, true
 }
 
-//go:noinline
-func (h *hall) makeSingles(p *ticketPlace) {
-	p.single = new([singleTurns]Tickets)
-	for i := range p.single {
-		p.single[i].place, p.single[i].hall = p, h
-	}
+// of tells whether the hall is of this incarnation of the binding's semaphore.
+func (h *hall) of(b *binding, incarnation uint32) bool {
+	return h != nil && h.incarnation == incarnation && h.binding.slot == b.slot
 }
 
-// hallOf returns the hall of a semaphore that exists, with all its tickets, at
-// least so many.
-func (s *Semaphore) hallOf(b *binding, least int) *hall {
+// hallOf returns the hall of a semaphore in this incarnation, with all its
+// tickets, or nil if that is over. If it ends later the hall is of no use to
+// anybody, whatever was read of the tickets: the state is another.
+func (s *Semaphore) hallOf(b *binding, incarnation uint32) *hall {
+	crash.At("hall.look")
 	c := s.arena.core
 	st := loadTickets(b.slot)
-	least = max(least, st.capacity())
+	if st.incarnation() != incarnation {
+		return nil
+	}
 	old := s.cell.hall.Load()
-	if old != nil && old.binding.slot == b.slot && old.incarnation == st.incarnation() && len(old.places) >= least {
+	if old.of(b, incarnation) && len(old.places) >= st.capacity() {
 		return old
 	}
 	h := &hall{
 		core: c, binding: b, name: s.cell.name, state: &b.slot.state,
-		incarnation: st.incarnation(), free: uint64(st.free()), self: uint64(c.self),
+		incarnation: incarnation, free: uint64(st.free()), self: uint64(c.self),
 	}
-	if old != nil && old.binding.slot == b.slot && old.incarnation == h.incarnation {
+	if old.of(b, incarnation) {
 		h.places = append(h.places, old.places...)
 	}
 	known := len(h.places)
@@ -131,8 +125,9 @@ func (s *Semaphore) hallOf(b *binding, least int) *hall {
 		return true
 	})
 	if !s.cell.hall.CompareAndSwap(old, h) {
-		// Two halls would have two places for one ticket, which is harmless.
-		if other := s.cell.hall.Load(); other != nil && other.incarnation == h.incarnation && len(other.places) >= len(h.places) {
+		// Two halls would have two places for one ticket, each with turns of its
+		// own, which is harmless.
+		if other := s.cell.hall.Load(); other.of(b, incarnation) && len(other.places) >= len(h.places) {
 			return other
 		}
 	}

@@ -4,56 +4,77 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Tickets are tickets of a semaphore that this process holds. Any goroutine of
-// the process may release them. After the last was released a Tickets must not
-// be used any more.
+// the process may release them. A Tickets may be copied; all copies are one
+// holding, and after the last ticket was released through one of them, the
+// others release nothing.
 type Tickets struct {
 	hall  *hall
 	place *ticketPlace // of a single ticket that was taken without waiting
-	live  bool         // such a ticket is held
-
-	mu   sync.Mutex
-	held []int // others, ascending
+	turn  uint64       // the place's, when it was taken
+	many  *ticketSet   // of others
 }
 
+// ticketSet are tickets that were taken under the latch, or granted.
+type ticketSet struct {
+	mu   sync.Mutex
+	held []heldTicket // ascending
+}
+
+type heldTicket struct {
+	number int
+	word   *atomic.Uint64
+}
+
+func compareTickets(t heldTicket, number int) int { return t.number - number }
+
 // Numbers returns which tickets are held, in ascending order.
-func (t *Tickets) Numbers() []int {
-	if t.place != nil {
-		if !t.live {
-			return nil
-		}
+func (t Tickets) Numbers() []int {
+	switch {
+	case t.place != nil && t.turn == t.place.turn:
 		return []int{t.place.number}
+	case t.many == nil:
+		return nil
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.held)
+	t.many.mu.Lock()
+	defer t.many.mu.Unlock()
+	numbers := make([]int, 0, len(t.many.held))
+	for _, h := range t.many.held {
+		numbers = append(numbers, h.number)
+	}
+	return numbers
 }
 
 // Count returns how many tickets are held.
-func (t *Tickets) Count() int {
+func (t Tickets) Count() int {
 	return len(t.Numbers())
 }
 
 // Release gives back all tickets that are still held. It does not wait, except
 // for the processor. If none is held, it returns ErrNotHeld. After the arena
 // was closed, which gave them back, it does nothing.
-func (t *Tickets) Release() error {
-	if !t.live {
+func (t Tickets) Release() error {
+	p := t.place
+	if p == nil {
 		return t.release(nil)
 	}
-	t.live = false
+	if p.turn != t.turn {
+		return t.notHeld()
+	}
+	p.turn++
 	h := t.hall
 	raceGave(h.core, h.binding)
-	if !t.place.word.CompareAndSwap(h.self, h.free) {
+	if !p.word.CompareAndSwap(h.self, h.free) {
 		return t.lost()
 	}
 	if ticketState(h.state.Load()).has(ticketsAwaited | ticketsDrained) {
 		h.serve()
 	}
 	if len(h.places) > fewTickets {
-		h.hint.Store(uint32(t.place.number))
+		h.hint.Store(uint32(p.number))
 	}
 	return nil
 }
@@ -61,33 +82,43 @@ func (t *Tickets) Release() error {
 // ReleaseSome gives back the tickets of these numbers. If any of them is not
 // held, or is named twice, it returns ErrNotHeld or ErrTickets and gives none
 // back.
-func (t *Tickets) ReleaseSome(numbers ...int) error {
-	if t.live && len(numbers) == 1 && numbers[0] == t.place.number {
-		return t.Release()
-	}
+func (t Tickets) ReleaseSome(numbers ...int) error {
 	if len(numbers) == 0 {
 		return nil
 	}
-	return t.release(numbers)
+	if t.place == nil {
+		return t.release(numbers)
+	}
+	if err := t.check(numbers, func(n int) bool { return n == t.place.number && t.turn == t.place.turn }); err != nil {
+		return err
+	}
+	return t.Release()
 }
 
 // release gives back some tickets, or with nil all.
-func (t *Tickets) release(numbers []int) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.held) == 0 && !t.live {
+func (t Tickets) release(numbers []int) error {
+	if t.many == nil {
 		return t.notHeld()
 	}
-	if numbers == nil {
-		numbers, t.held = t.held, nil
-	} else if err := t.part(numbers); err != nil {
-		return err
+	t.many.mu.Lock()
+	defer t.many.mu.Unlock()
+	given := t.many.held
+	switch {
+	case len(given) == 0:
+		return t.notHeld()
+	case numbers == nil:
+		t.many.held = nil
+	default:
+		var err error
+		if given, err = t.part(numbers); err != nil {
+			return err
+		}
 	}
 	h := t.hall
 	raceGave(h.core, h.binding)
 	var err error
-	for _, n := range numbers {
-		if !h.places[n].word.CompareAndSwap(h.self, h.free) {
+	for _, ticket := range given {
+		if !ticket.word.CompareAndSwap(h.self, h.free) {
 			err = t.lost()
 		}
 	}
@@ -97,26 +128,47 @@ func (t *Tickets) release(numbers []int) error {
 	return err
 }
 
-// part takes numbers out of those held, if they all are.
-func (t *Tickets) part(numbers []int) error {
+// part takes tickets out of those held, if they all are.
+func (t Tickets) part(numbers []int) (given []heldTicket, err error) {
 	numbers = slices.Sorted(slices.Values(numbers))
+	held := t.many.held
+	if err := t.check(numbers, func(n int) bool {
+		_, found := slices.BinarySearchFunc(held, n, compareTickets)
+		return found
+	}); err != nil {
+		return nil, err
+	}
+	kept := make([]heldTicket, 0, len(held)-len(numbers))
+	for _, h := range held {
+		if _, gives := slices.BinarySearch(numbers, h.number); gives {
+			given = append(given, h)
+		} else {
+			kept = append(kept, h)
+		}
+	}
+	t.many.held = kept
+	return given, nil
+}
+
+// check tells what is wrong with the numbers, in which a number that is named
+// twice follows itself.
+func (t Tickets) check(numbers []int, holds func(n int) bool) error {
 	for i, n := range numbers {
 		if i > 0 && numbers[i-1] == n {
 			return fmt.Errorf("arena: release of semaphore %q: %w: ticket %d is named twice", t.hall.name, ErrTickets, n)
 		}
-		if _, held := slices.BinarySearch(t.held, n); !held && !(t.live && n == t.place.number) {
+		if !holds(n) {
 			return fmt.Errorf("arena: release of semaphore %q: %w: ticket %d", t.hall.name, ErrNotHeld, n)
 		}
 	}
-	t.held = slices.DeleteFunc(slices.Clone(t.held), func(n int) bool {
-		_, given := slices.BinarySearch(numbers, n)
-		return given
-	})
 	return nil
 }
 
-func (t *Tickets) notHeld() error {
-	if t.hall.core.gate.closing() {
+func (t Tickets) notHeld() error {
+	switch {
+	case t.hall == nil:
+		return fmt.Errorf("arena: release of tickets: %w: none were acquired", ErrNotHeld)
+	case t.hall.core.gate.closing():
 		return nil
 	}
 	return fmt.Errorf("arena: release of semaphore %q: %w: all its tickets were released", t.hall.name, ErrNotHeld)
@@ -125,7 +177,7 @@ func (t *Tickets) notHeld() error {
 // lost is for a ticket that this process does not hold any more: the arena was
 // closed, or somebody has taken the process for dead, which only a damaged
 // file makes.
-func (t *Tickets) lost() error {
+func (t Tickets) lost() error {
 	if t.hall.core.gate.closing() {
 		return nil
 	}

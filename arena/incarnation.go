@@ -46,7 +46,10 @@ func (s *Semaphore) join(ctx context.Context, anySize bool) (*binding, error) {
 			continue
 		}
 		if h := s.hall.Load(); h == nil || len(h.places) < st.capacity() {
-			s.hall.Store(s.hallOf(b, 0))
+			if h = s.hallOf(b, st.incarnation()); h == nil {
+				continue // it has gone meanwhile
+			}
+			s.hall.Store(h)
 		}
 		return b, nil
 	}

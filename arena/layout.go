@@ -110,14 +110,14 @@ type stripe struct {
 type member struct {
 	_ structs.HostLayout
 
-	state     atomic.Uint64 // 0
-	pidNS     atomic.Uint64 // 8
-	pidfd     atomic.Uint64 // 16  inode on pidfs
-	startTime atomic.Uint64 // 24  clock ticks since boot
-	joined    atomic.Uint64 // 32  ns since 1970
-	uid       atomic.Uint32 // 40
-	bell      atomic.Uint32 // 44  futex word: a request of this member was answered; who answered adds
-	_         atomic.Uint64
+	state     atomic.Uint64                  // 0
+	pidNS     atomic.Uint64                  // 8
+	pidfd     atomic.Uint64                  // 16  inode on pidfs
+	startTime atomic.Uint64                  // 24  clock ticks since boot
+	joined    atomic.Uint64                  // 32  ns since 1970
+	uid       atomic.Uint32                  // 40
+	bell      atomic.Uint32                  // 44  futex word: a request of this member was answered; who answered adds
+	answered  atomic.Uint64                  // 48  a hint to the request; see calls
 	label     [memberLabel / 8]atomic.Uint64 // 56
 }
 
@@ -143,7 +143,7 @@ type slot struct {
 	deadPID      atomic.Uint32 // 40  the reclaimer, while it holds
 	deadCause    atomic.Uint32 // 44  the reclaimer, while it holds
 	abandonments atomic.Uint32 // 48  the reclaimer, while it holds
-	_            atomic.Uint32
+	last         atomic.Uint32 // 52  semaphore: a hint to the last request in the queue; under the latch
 	state        atomic.Uint64 // 56  of kinds that have one; rwmutex: the gate, see writer.go; ranges: how many wait
 
 	name [inlineName / 8]atomic.Uint64 // 64  the claimer

@@ -9,57 +9,45 @@ import (
 // mend makes anew, from the records, what the latch guards. It can be cut
 // short anywhere and done again: the latch is still abandoned then.
 //
-// The chain of tickets needs no mending, for it grows by one link at a time;
-// but tickets can have been made that are not in it yet, or not any more.
+// The chain of tickets needs no mending after a death, for it grows by one link
+// at a time; but tickets can have been made that are not in it yet, or not any
+// more. A chain that is broken otherwise is damage. It is put together again
+// as far as the records are there; a record that names a holder is never freed.
 func (d *desk) mend() {
-	c, s, index := d.c, d.b.slot, d.b.index
+	c, s := d.c, d.b.slot
+	d.cut, d.mended = false, true
 	c.noticeGrowth()
 	st := loadTickets(s)
 	if !st.exists() {
 		s.records.Store(0) // not made to the end, or destroyed: see create and endSemaphore
 	}
-	d.eachOwn(func(_ uint32, kind recordKind) {}, func(t *ticketRecord) {
+	d.eachOwn(nil, func(_ uint32, t *ticketRecord) {
 		t.first.And(^uint32(markBit))
 	})
-	first := 0
-	for i := s.records.Load(); first < MaxTickets; first += recordTicketCount {
-		t := c.ticketsAt(i, index, first)
-		if t == nil {
-			break
-		}
-		t.first.Or(markBit)
-		i = t.next.Load()
-		for k := range t.words {
-			c.mendWord(&t.words[k], index, st)
-		}
-	}
+	d.mendChain(st)
 	crash.At("mend.words")
-	if head := d.queueHead(); head != nil {
-		head.Store(0)
+	if !st.exists() {
+		d.eachOwn(func(i uint32, r *requestRecord) {
+			owner := r.owner.Load()
+			if kindOfRecord(owner) == recordWithdrawn {
+				r.owner.CompareAndSwap(owner, 0)
+				return
+			}
+			d.finish(i, r, owner)
+		}, nil)
 	}
 	crash.At("mend.emptied")
-	waiting := false
-	d.eachOwn(func(i uint32, kind recordKind) {
-		r := recordIs[requestRecord](c, i)
-		owner := r.owner.Load()
+	waiting := d.requeue()
+	crash.At("mend.queued")
+	d.eachOwn(nil, func(_ uint32, t *ticketRecord) {
 		switch {
-		case kindOfRecord(owner) == recordWithdrawn:
-			r.owner.CompareAndSwap(owner, 0)
-		case kindOfRecord(owner) != recordWanted:
-		case st.exists():
-			waiting = true
-			d.insert(i, r)
-			crash.At("mend.inserted")
-		default:
-			d.finish(i, r, owner)
-		}
-	}, func(t *ticketRecord) {
-		if t.first.Load()&markBit == 0 {
+		case t.first.Load()&markBit != 0:
+			t.first.And(^uint32(markBit))
+		case int(t.first.Load()) < st.capacity(): // behind a gap in the chain
+		case t.close(st):
 			freeTickets(t)
 			crash.At("mend.freed")
-			return
 		}
-		t.first.And(^uint32(markBit))
 	})
 	if waiting {
 		changeTickets(s, ticketsAwaited|ticketsDrained, 0)
@@ -68,18 +56,80 @@ func (d *desk) mend() {
 	}
 }
 
-// eachOwn calls request and tickets with the records of the slot.
-func (d *desk) eachOwn(request func(i uint32, kind recordKind), tickets func(*ticketRecord)) {
+// mendChain follows the chain of tickets, marks its records and mends their
+// words. Where it ends too early or goes astray, it is continued with the
+// record that says that it comes next.
+func (d *desk) mendChain(st ticketState) {
+	if !st.exists() {
+		return
+	}
+	link := &d.b.slot.records
+	from := uint32(0)
+	for first := 0; first < MaxTickets; first += recordTicketCount {
+		i := link.Load()
+		t := d.c.ticketsAt(i, d.b.index, first)
+		if t == nil {
+			if i, t = d.findTickets(first, from); t == nil {
+				link.Store(0)
+				return
+			}
+			t.next.Store(0)
+			link.Store(i)
+			crash.At("mend.chained")
+		}
+		from = i
+		t.first.Or(markBit)
+		link = &t.next
+		for k := range t.words {
+			d.c.mendWord(&t.words[k], d.b.index, st)
+		}
+	}
+}
+
+// findTickets finds the slot's record that has the tickets from first on,
+// looking from one record on, then at those before it.
+func (d *desk) findTickets(first int, from uint32) (uint32, *ticketRecord) {
+	records := d.c.segments() * segmentRecords
+	for k := range records {
+		i := (from + 1 + k) % records
+		if t := d.c.ticketsAt(i, d.b.index, first); t != nil {
+			return i, t
+		}
+	}
+	return 0, nil
+}
+
+// close closes all tickets of a record, or none if one of them is held. Of a
+// semaphore that is not there nobody has any.
+func (t *ticketRecord) close(st ticketState) bool {
+	for k := range t.words {
+		if w := &t.words[k]; st.exists() && w.Load() != 0 && !w.CompareAndSwap(uint64(st.free()), 0) {
+			for k := range t.words[:k] {
+				t.words[k].CompareAndSwap(0, uint64(st.free()))
+			}
+			return false
+		}
+	}
+	return true
+}
+
+// eachOwn calls request and tickets, those that are not nil, with the records
+// of the slot.
+func (d *desk) eachOwn(request func(uint32, *requestRecord), tickets func(uint32, *ticketRecord)) {
 	for i := uint32(1); i < d.c.segments()*segmentRecords; i++ {
 		r := d.c.recordAt(i)
 		if r.slot.Load() != d.b.index {
 			continue
 		}
-		switch kind := kindOfRecord(r.owner.Load()); kind {
+		switch kindOfRecord(r.owner.Load()) {
 		case recordWanted, recordWithdrawn:
-			request(i, kind)
+			if request != nil {
+				request(i, recordIs[requestRecord](d.c, i))
+			}
 		case recordTickets:
-			tickets(recordIs[ticketRecord](d.c, i))
+			if tickets != nil {
+				tickets(i, recordIs[ticketRecord](d.c, i))
+			}
 		}
 	}
 }
@@ -101,24 +151,6 @@ func (c *core) mendWord(word *atomic.Uint64, index uint32, st ticketState) {
 	if r == nil || r.slot.Load() != index || r.owner.Load() != recordOwner(m, recordGranted) {
 		word.CompareAndSwap(uint64(w), uint64(st.free()))
 	}
-}
-
-// insert puts a request where its arrival says.
-func (d *desk) insert(i uint32, r *requestRecord) {
-	link := d.queueHead()
-	if link == nil {
-		return
-	}
-	d.eachRequest(func(at *atomic.Uint32, _ uint32, other *requestRecord) bool {
-		link = at
-		if other.arrival.Load() > r.arrival.Load() {
-			return false
-		}
-		link = &other.next
-		return true
-	})
-	r.next.Store(link.Load())
-	link.Store(i)
 }
 
 // freeTickets frees a record that no chain has, closing its tickets first.

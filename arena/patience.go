@@ -174,6 +174,9 @@ func (h *handle) holder() (pid int, label string) {
 	if h.cell.kind == KindSemaphore {
 		return c.ticketHolder(b)
 	}
+	if h.cell.kind == KindRanges {
+		return c.rangeHolder(b)
+	}
 	w := robust.Word(b.slot.word.Load())
 	if h.cell.kind == KindRWMutex && (w.IsFree() || w.SameHolding(c.self)) {
 		if pid, label = c.readingPeer(b); pid != 0 {

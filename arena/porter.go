@@ -16,6 +16,7 @@ type porter struct {
 
 	mu     sync.Mutex
 	waits  map[uint32]*ticketWait // by request record
+	slots  map[uint32]int         // how many of them are for which slot
 	agent  *ticketWait
 	nudged atomic.Uint32 // the agent's private futex word: 1 asks it to look again
 }
@@ -31,7 +32,10 @@ type ticketWait struct {
 	wake    chan struct{}
 }
 
-func (p *porter) init() { p.waits = make(map[uint32]*ticketWait) }
+func (p *porter) init() {
+	p.waits = make(map[uint32]*ticketWait)
+	p.slots = make(map[uint32]int)
+}
 
 func (w *ticketWait) answered() bool { return w.owner.Load() != w.wanted }
 
@@ -42,13 +46,16 @@ func (w *ticketWait) signal() {
 	}
 }
 
-func (p *porter) enter(w *ticketWait) {
+// enter begins a wait, and says whether it is the first for this slot.
+func (p *porter) enter(w *ticketWait) (first bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waits[w.request] = w
+	p.slots[w.binding.index]++
 	if p.agent == nil {
 		p.agent = w
 	}
+	return p.slots[w.binding.index] == 1
 }
 
 // leave ends a wait. Another goroutine becomes the agent.
@@ -56,6 +63,9 @@ func (p *porter) leave(w *ticketWait) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.waits, w.request)
+	if p.slots[w.binding.index]--; p.slots[w.binding.index] == 0 {
+		delete(p.slots, w.binding.index)
+	}
 	if p.agent != w {
 		return
 	}
@@ -68,23 +78,46 @@ func (p *porter) leave(w *ticketWait) {
 }
 
 // represents tells whether w is the agent. Then it has told the others that
-// were answered, and whatever it was nudged for it sees from here on.
-func (p *porter) represents(w *ticketWait) bool {
+// the bell was rung for, as what stands beside it says, and whatever it was
+// nudged for it sees from here on.
+func (p *porter) represents(w *ticketWait, answered *atomic.Uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.agent != w {
 		return false
 	}
 	p.nudged.Store(0)
-	for _, other := range p.waits {
-		if other != w && other.answered() {
+	switch request := answered.Swap(0); request {
+	case 0:
+	case severalAnswered:
+		p.signalAll()
+	default:
+		if other := p.waits[uint32(request)]; other != nil {
 			other.signal()
 		}
 	}
 	return true
 }
 
-// nudge makes the agent look again: at all answers, at its context.
+// signalAnswered tells all that were answered.
+func (p *porter) signalAnswered() {
+	p.mu.Lock()
+	p.signalAll()
+	p.mu.Unlock()
+	p.nudge()
+}
+
+// signalAll is called with mu held. It leaves out the agent, who may sleep
+// elsewhere.
+func (p *porter) signalAll() {
+	for _, w := range p.waits {
+		if w != p.agent && w.answered() {
+			w.signal()
+		}
+	}
+}
+
+// nudge makes the agent look again: at its answer, at its context.
 func (p *porter) nudge() {
 	p.nudged.Store(1)
 	futex.WakePrivate(&p.nudged, 1)
@@ -120,6 +153,3 @@ func (p *porter) signalRequest(request uint32) {
 		futex.WakePrivate(&p.nudged, 1)
 	}
 }
-
-// bell is this member's futex word.
-func (c *core) bell() *atomic.Uint32 { return &c.memberAt(c.member.Index).bell }

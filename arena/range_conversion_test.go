@@ -79,6 +79,25 @@ func TestRangesToExclusive(t *testing.T) {
 	expectNoRanges(t, a)
 }
 
+// A conversion to exclusive goes before the queue, or it would wait for who
+// waits for it.
+func TestRangesToExclusiveSoon(t *testing.T) {
+	a := testArena(t, nil)
+	r, writer := a.Ranges("file"), a.Ranges("file")
+	tryRange(t, r, true, Shared, 0, 10)
+	ctx, cancel := context.WithCancel(context.Background())
+	gaveUp := make(chan error)
+	go func() { gaveUp <- writer.Lock(ctx, Exclusive, 0, 20) }()
+	untilRangesWait(t, a, 1)
+	tryRange(t, r, true, Exclusive, 0, 10)
+	tryRange(t, r, true, Exclusive, 10, 10) // which the writer waits for too, but not alone
+	cancel()
+	<-gaveUp
+	r.ReleaseAll()
+	writer.ReleaseAll()
+	expectNoRanges(t, a)
+}
+
 // Two who wait to make exclusive what both hold shared wait for each other.
 func TestRangesTwoUpgraders(t *testing.T) {
 	a := testArena(t, nil)

@@ -27,7 +27,7 @@ var rangeCrashes = map[string]rangeCrash{
 	"busy": {work: busyRanges, points: []string{
 		"range.claimed", "range.latched", "range.unlatch", "range.unlatched", "range.owned", "range.linked",
 		"range.unlinked", "range.released", "range.cut", "range.split", "range.downgraded", "range.freed",
-		"range.counted", "range.queued", "range.granted", "range.rung", "range.sleep", "range.woken",
+		"range.counted", "range.queued", "range.granted", "grant.rung", "range.sleep", "range.woken",
 		"range.withdrawn", "range.dropped", "range.collect", "range.collected",
 	}},
 	"alone": {work: busyRanges, lone: true, points: []string{
@@ -173,9 +173,13 @@ func rivalRanges(t *testing.T, a *Arena, g int, stop chan struct{}) {
 			return
 		default:
 		}
-		lockRange(t, r, Mode(1+(g+k)%2), int64((g*7+k)%60), 15)
+		ctx, cancel := context.WithTimeout(context.Background(), proc.Soon)
+		if err := r.Lock(ctx, Mode(1+(g+k)%2), int64((g*7+k)%60), 15); err != nil && t != nil {
+			t.Error(err)
+		}
+		cancel()
 		time.Sleep(50 * time.Microsecond)
-		if err := r.ReleaseAll(); err != nil {
+		if err := r.ReleaseAll(); err != nil && t != nil {
 			t.Error(err)
 		}
 	}

@@ -200,6 +200,11 @@ func followModel(t *testing.T, random *rand.Rand, steps int) {
 				break
 			}
 			for waitingRanges(a) <= before {
+				select {
+				case err := <-q.done:
+					t.Fatalf("step %d: it does not wait for who goes before it (%v)", step, err)
+				default:
+				}
 			}
 			m.queue = append(m.queue, q)
 			waits[h] = q

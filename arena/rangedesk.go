@@ -76,7 +76,7 @@ func (d *rangeDesk) leave() {
 	c, b, rung := d.c, d.b, d.rung // another may use the desk at once
 	d.rung.n, d.rung.more = 0, false
 	d.unlatch()
-	rung.ring(c)
+	c.ringEach(rung.answers[:rung.n])
 	if rung.more {
 		c.serveRanges(b, nil, rung.first, rung.last)
 	}
@@ -97,28 +97,6 @@ func (d *rangeDesk) unlatch() {
 func (d *rangeDesk) unlessWhole(whole *bool, b *binding) {
 	if !*whole {
 		d.c.release(b, robust.Abandoned)
-	}
-}
-
-// ring tells the owners of answered requests: this process's over channels,
-// others by their member's bell.
-func (bells *rangeBells) ring(c *core) {
-	for k, a := range bells.answers[:bells.n] {
-		if a.member == c.member {
-			c.porter.signalRequest(a.request)
-			continue
-		}
-		again := false
-		for _, before := range bells.answers[:k] {
-			again = again || before.member == a.member
-		}
-		e := c.memberAt(a.member.Index)
-		if again || e == nil {
-			continue
-		}
-		e.bell.Add(1)
-		crash.At("range.rung")
-		futex.Wake(&e.bell, futex.All)
 	}
 }
 

@@ -83,6 +83,21 @@ func (c *core) eachRange(f func(i uint32, r *rangeRecord, owner uint64)) {
 	}
 }
 
+// rangeHolder names a member that holds ranges, another than this one if there
+// is one.
+func (c *core) rangeHolder(b *binding) (pid int, label string) {
+	var found robust.Member
+	c.eachRange(func(_ uint32, r *rangeRecord, owner uint64) {
+		if kindOfRecord(owner).isRangeHeld() && r.slot.Load() == b.index && (found == robust.Member{} || found == c.member) {
+			found = ownerOfRecord(owner)
+		}
+	})
+	if found == (robust.Member{}) {
+		return 0, ""
+	}
+	return c.nameOf(found, 0)
+}
+
 // tendRanges does for each Ranges that this process waits for what a death may
 // have left undone. The ticker calls it, and who learns of a death.
 func (c *core) tendRanges() {
@@ -129,7 +144,7 @@ func (c *core) tendRanges() {
 			c.serveRanges(b, nil, 0, maxOffset)
 		}
 	}
-	c.porter.nudge()
+	c.porter.signalAnswered()
 }
 
 // settleRanges takes what is gone out of the trees.

@@ -12,7 +12,7 @@ import (
 // the last offset there is.
 type Range struct {
 	Start, Length int64
-	Mode          Mode
+	Mode          Mode // Exclusive or Shared
 }
 
 // Ranges is a holder of ranges of offsets, 0 to 2^63 − 1, under a name that all
@@ -38,6 +38,7 @@ type Range struct {
 type Ranges struct {
 	handle
 	holder *rangeHolder
+	origin *Ranges // what With was called of: the holder is there as long as that is
 }
 
 // Ranges returns a new holder of the ranges of this name, 1 to MaxName bytes
@@ -58,6 +59,11 @@ func (a *Arena) rangesFor(name string, session uint32) *Ranges {
 		handle: handle{cell: cell, arena: a},
 		holder: &rangeHolder{core: c, name: name, number: c.ranges.holders.Add(1), session: session},
 	}
+}
+
+// With returns a handle to the same holder whose calls have this patience.
+func (r *Ranges) With(p Patience) *Ranges {
+	return &Ranges{handle: r.with(p), holder: r.holder, origin: r}
 }
 
 // span is a range with both ends in it, and the held kind that it is asked for as.
@@ -93,7 +99,7 @@ func rangeOf(mode Mode, first, last uint64) Range {
 }
 
 // Lock takes length offsets from start on in a mode, length 0 all up to the end,
-// waiting until the context ends or the arena's Options.Timeout is over. What
+// waiting until the context ends or the handle's Patience is over. What
 // the holder holds of them already is converted: to shared at once, and nobody
 // gets in between; to exclusive when nobody else holds any of it, and until
 // then it is held as it was. Two holders that wait to make exclusive what both

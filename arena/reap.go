@@ -16,14 +16,14 @@ func (c *core) settleTickets(d dead) {
 		r := c.recordAt(i)
 		switch kindOfRecord(r.owner.Load()) {
 		case recordTickets:
-			t := recordIs[ticketRecord](c, i)
-			for k := range t.words {
-				w := ticketWord(t.words[k].Load())
+			c.eachTicketOf(i, func(index uint32, s *slot, st ticketState, word *atomic.Uint64) {
+				w := ticketWord(word.Load())
 				m, held := w.owner()
-				if _, gone := d.has(m); held && gone && c.freeTicket(t, &t.words[k], w) {
-					touched[t.slot.Load()] = true
+				if _, gone := d.has(m); held && gone && freeTicket(s, st, word, w) {
+					crash.At("settle.ticket")
+					touched[index] = true
 				}
-			}
+			})
 		case recordWithdrawn:
 			touched[r.slot.Load()] = true
 		}
@@ -38,17 +38,38 @@ func (c *core) settleTickets(d dead) {
 
 // freeTicket frees a ticket whose holder, the word says, is gone. The word is
 // swapped as it was judged: of many who do this, one does.
-func (c *core) freeTicket(t *ticketRecord, word *atomic.Uint64, w ticketWord) bool {
-	s := c.slotAt(t.slot.Load())
-	if s == nil {
+//
+// The word was read after st. Only if that is still the semaphore's incarnation
+// is it sure to be a ticket's; then it stays one, for as long as anybody, dead
+// or not, holds a ticket, the semaphore does not end.
+func freeTicket(s *slot, st ticketState, word *atomic.Uint64, w ticketWord) bool {
+	if loadTickets(s).incarnation() != st.incarnation() {
 		return false
+	}
+	if variantFreeBlindly {
+		word.Store(uint64(st.free()))
+		return true
+	}
+	return word.CompareAndSwap(uint64(w), uint64(st.free()))
+}
+
+// eachTicketOf calls f with the tickets of record i, if it has any, and the
+// state of their semaphore that was read before.
+func (c *core) eachTicketOf(i uint32, f func(index uint32, s *slot, st ticketState, word *atomic.Uint64)) {
+	t := recordIs[ticketRecord](c, i)
+	index := t.slot.Load()
+	s := c.slotAt(index)
+	if s == nil {
+		return
 	}
 	st := loadTickets(s)
-	if !st.exists() || !word.CompareAndSwap(uint64(w), uint64(st.free())) {
-		return false
+	// Now that the state was read, is it a record of that semaphore still?
+	if !st.exists() || kindOfRecord(t.owner.Load()) != recordTickets || t.slot.Load() != index {
+		return
 	}
-	crash.At("settle.ticket")
-	return true
+	for k := range t.words {
+		f(index, s, st, &t.words[k])
+	}
 }
 
 // reapTickets frees what the dead hold of a semaphore and withdraws what they
@@ -70,8 +91,9 @@ func (c *core) reapTickets(index uint32, s *slot) bool {
 		return false
 	}
 	c.eachTicket(index, s, func(_ int, word *atomic.Uint64) bool {
+		crash.At("reap.look")
 		w := ticketWord(word.Load())
-		if m, held := w.owner(); held && gone(m) && word.CompareAndSwap(uint64(w), uint64(st.free())) {
+		if m, held := w.owner(); held && gone(m) && freeTicket(s, st, word, w) {
 			crash.At("reap.ticket")
 			reaped = true
 		}
@@ -123,20 +145,18 @@ func (c *core) giveBackTickets(given *list) {
 			}
 			continue
 		case recordTickets:
-		default:
-			continue
-		}
-		t := recordIs[ticketRecord](c, i)
-		for k := range t.words {
-			w := ticketWord(t.words[k].Load())
-			if m, owned := w.owner(); owned && m == c.member && c.freeTicket(t, &t.words[k], w) {
-				touched[t.slot.Load()] = true
-				if w.request() == 0 {
-					held[t.slot.Load()]++
+			c.eachTicketOf(i, func(index uint32, s *slot, st ticketState, word *atomic.Uint64) {
+				w := ticketWord(word.Load())
+				if m, owned := w.owner(); owned && m == c.member && freeTicket(s, st, word, w) {
+					touched[index] = true
+					if w.request() == 0 {
+						held[index]++
+					}
 				}
-			}
+			})
 		}
 	}
+	c.serveWaiting(touched)
 	for index := range touched {
 		s := c.slotAt(index)
 		if s == nil {
@@ -145,6 +165,21 @@ func (c *core) giveBackTickets(given *list) {
 		c.serveSlot(index, s, true)
 		if n := held[index]; n > 0 {
 			given.addSome(n, fmt.Sprintf("%d tickets of %q", n, c.slotName(s)))
+		}
+	}
+}
+
+// serveWaiting adds the semaphores that anybody waits for: who gave back a
+// ticket last could not see it any more.
+func (c *core) serveWaiting(touched map[uint32]bool) {
+	for i := uint32(1); i < c.slotCount(); i++ {
+		s := c.slotAt(i)
+		if s == nil {
+			return
+		}
+		life := slotLife(s.life.Load())
+		if life.isLive() && life.kind() == KindSemaphore && loadTickets(s).has(ticketsAwaited|ticketsDrained) {
+			touched[i] = true
 		}
 	}
 }

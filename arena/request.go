@@ -15,26 +15,29 @@ import (
 func (c *core) await(ctx context.Context, a *Arena, w *ticketWait) (recordKind, error) {
 	c.ticker.newcomer()
 	defer c.ticker.gone()
-	c.porter.enter(w)
+	first := c.porter.enter(w)
 	defer c.porter.leave(w)
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, c.porter.nudge)
 		defer stop()
 	}
-	if !w.answered() {
+	if first && !w.answered() { // the ticker does it for those who come later
 		c.meetTicketHolders(w.binding)
 	}
-	bell := c.bell()
+	me := c.memberAt(c.member.Index)
+	bell := &me.bell
 	for {
 		rung := bell.Load()
-		agent := c.porter.represents(w)
+		agent := c.porter.represents(w, &me.answered)
 		if w.answered() {
 			return kindOfRecord(w.record.owner.Load()), nil
 		}
 		if err := c.stopped(request{ctx: ctx, arena: a}); err != nil {
 			if w.record.owner.CompareAndSwap(w.wanted, uint64(recordWithdrawn)) {
 				crash.At("request.withdrawn")
-				c.serveTickets(w.binding, true)
+				// One that waited for tickets, behind others, is taken out when its
+				// turn comes or at a tick: it is in nobody's way.
+				c.serveTickets(w.binding, w.record.mode.Load() >= wantBack)
 				return 0, err
 			}
 			continue
@@ -109,7 +112,7 @@ func (c *core) tendTickets() {
 		c.serveTickets(b, true)
 		c.meetTicketHolders(b)
 	}
-	c.porter.nudge()
+	c.porter.signalAnswered()
 }
 
 // claimRecords claims records for this member, growing the arena if it has to.

@@ -29,7 +29,7 @@ import (
 func (c *core) retireCells(i uint32, s *slot) bool {
 	for _, r := range c.chain(i, s) {
 		n := r.load()
-		if n == n.epoch() || n == openCell|n.epoch() && r.swap(n, n.epoch()) {
+		if n == n.epoch() || (n == openCell|n.epoch() || variantEvictReaders) && r.swap(n, n.epoch()) {
 			crash.At("retire.closed")
 			continue
 		}
@@ -46,7 +46,7 @@ func (c *core) retireCells(i uint32, s *slot) bool {
 // look and the closing of the cells has them closed under him for a moment.
 func (c *core) isRead(i uint32, s *slot) bool {
 	for _, r := range c.chain(i, s) {
-		if n := r.load(); kindOfRecord(r.owner.Load()) == recordReaders && n != n.epoch() && n != openCell|n.epoch() {
+		if n := r.load(); !variantEvictReaders && kindOfRecord(r.owner.Load()) == recordReaders && n != n.epoch() && n != openCell|n.epoch() {
 			return true
 		}
 	}

@@ -17,6 +17,7 @@ import (
 // Windows that are open for a few instructions are held open in a binary that
 // has the crash points.
 func TestRWWindows(t *testing.T) {
+	needDeath(t)
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}
@@ -140,4 +141,11 @@ func TestRWIdleReaderMakesRoom(t *testing.T) {
 			do(t, p, "collect")
 		}
 	}
+}
+
+// The tests above, and those of exclusion and eviction, catch what they are for.
+func TestRWVariants(t *testing.T) {
+	t.Parallel()
+	mustFail(t, "reader-looks-first", "TestRWDuel")
+	mustFail(t, "evict-readers", "TestRWEviction")
 }

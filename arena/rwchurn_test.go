@@ -7,79 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"lockd/internal/proc"
 )
-
-// stage is memory beside the arena in which processes note that they are
-// inside, and how: the truth that the lock is held against. Every process that
-// a test starts has an entry of its own.
-type stage struct{ raw []byte }
-
-// stageEntries is the most there can be; the first one's turns say how many
-// are in use.
-const stageEntries = 2048
-
-type stageEntry struct {
-	pid                         atomic.Int32
-	readers, upgraders, writers atomic.Int32
-	turns                       atomic.Int64
-	_                           [40]byte
-}
-
-func openStage(path string) stage {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		panic(err)
-	}
-	defer f.Close()
-	size := stageEntries * int(unsafe.Sizeof(stageEntry{}))
-	if err := f.Truncate(int64(size)); err != nil {
-		panic(err)
-	}
-	raw, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		panic(err)
-	}
-	return stage{raw: raw}
-}
-
-func (s stage) at(i int) *stageEntry {
-	return (*stageEntry)(unsafe.Pointer(&s.raw[i*int(unsafe.Sizeof(stageEntry{}))]))
-}
-
-// inside says who is inside in which way; the dead are not.
-func (s stage) inside() (readers, upgraders, writers int) {
-	for i := 1; i <= int(s.at(0).turns.Load()); i++ {
-		e := s.at(i)
-		r, u, w := e.readers.Load(), e.upgraders.Load(), e.writers.Load()
-		if r|u|w != 0 && !isDead(int(e.pid.Load())) {
-			readers, upgraders, writers = readers+int(r), upgraders+int(u), writers+int(w)
-		}
-	}
-	return readers, upgraders, writers
-}
-
-// isDead tells whether a process has ended or is ending. One whose memory and
-// descriptors are gone is not a zombie yet, but can do nothing any more.
-func isDead(pid int) bool {
-	stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if len(fields) < 7 {
-		return true
-	}
-	const exiting = 4 // PF_EXITING of include/linux/sched.h
-	flags, _ := strconv.ParseUint(fields[6], 10, 64)
-	return fields[0] == "Z" || fields[0] == "X" || flags&exiting != 0
-}
 
 // player takes the lock in all ways and checks, inside, that nobody is there
 // who must not be.
@@ -207,7 +143,8 @@ func (a player) turn(n int) {
 }
 
 func init() {
-	// rw-player: arena, stage, entry, goroutines
+	// rw-player: arena, stage, entry, goroutines. Told "turn" it answers when it
+	// has had the lock once more.
 	roles["rw-player"] = func(args []string) {
 		ar := reopen(args[0], &Options{Logger: quiet})
 		s := openStage(args[1])
@@ -217,15 +154,24 @@ func init() {
 		a.me.pid.Store(int32(os.Getpid()))
 		var quit atomic.Bool
 		var all sync.WaitGroup
+		turned := make(chan bool)
 		for range goroutines {
 			all.Go(func() {
 				for !quit.Load() {
 					a.turn(rand.IntN(1000))
+					select {
+					case turned <- true:
+					default:
+					}
 				}
 			})
 		}
 		proc.Say("on")
-		proc.Hear()
+		for proc.Hear() == "turn" {
+			<-turned
+			<-turned // this one began afterwards, or another did in between
+			proc.Say("turned")
+		}
 		quit.Store(true)
 		all.Wait()
 		if err := ar.Close(); err != nil {
@@ -267,6 +213,11 @@ func TestRWExclusion(t *testing.T) {
 			begin := time.Now()
 			for k := range tc.kills {
 				i := k % len(crew)
+				if !deathShows() { // nobody could give back what it held
+					crew[i].Send("turn")
+					crew[i].Expect("turned")
+					continue
+				}
 				crew[i].Kill()
 				select {
 				case line, ok := <-crew[i].Lines():
@@ -278,20 +229,12 @@ func TestRWExclusion(t *testing.T) {
 				crew[i] = start()
 				crew[i].Expect("on")
 			}
-			// Everybody still gets in.
-			before := make([]int64, next+1)
-			for i := range before {
-				before[i] = s.at(i).turns.Load()
+			for _, p := range crew { // everybody still gets in
+				p.Send("turn")
 			}
-			alive := func(i int) bool { return !isDead(int(s.at(i).pid.Load())) }
-			eventuallyRW(t, "every process has a turn", func() bool {
-				for i := 1; i <= next; i++ {
-					if alive(i) && s.at(i).turns.Load() == before[i] {
-						return false
-					}
-				}
-				return true
-			})
+			for _, p := range crew {
+				p.Expect("turned")
+			}
 			var turns int64
 			for i := 1; i <= next; i++ {
 				turns += s.at(i).turns.Load()
@@ -313,51 +256,4 @@ func TestRWExclusion(t *testing.T) {
 			idleRW(t, path, a)
 		})
 	}
-}
-
-// eventuallyRW waits for something that must come true.
-func eventuallyRW(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(proc.Soon); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", proc.Soon, what)
-		}
-	}
-}
-
-// idleRW fails the test unless nothing is left of anybody in the arena, once
-// the dead are settled and this process has closed it.
-func idleRW(t *testing.T, path string, a *Arena) {
-	t.Helper()
-	eventuallyRW(t, "the dead are settled", func() bool {
-		a.core.settleDead()
-		s, err := ReadSnapshot(path)
-		return err == nil && len(s.Members) == 1
-	})
-	problems, err := Check(path)
-	if err != nil {
-		t.Error(err)
-	}
-	for _, p := range problems {
-		if p.Code != "latch-rebuild" { // that waits for the next who needs it
-			t.Error(p)
-		}
-	}
-	if err := a.Close(); err != nil {
-		t.Errorf("close: %v", err)
-	}
-	s, err := ReadSnapshot(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range s.Locks {
-		if l.Held() || l.Gate != 0 || len(l.Reading) != 0 || len(l.Waiting) != 0 || l.Word.Has(1<<30) {
-			t.Errorf("left behind: %+v", l)
-		}
-	}
-	s.picture.records(s, func(i uint32, r seenRecord) {
-		if r.kind != seenVacant {
-			t.Errorf("record %d is left: %+v", i, r)
-		}
-	})
 }

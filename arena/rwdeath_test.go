@@ -1,10 +1,7 @@
 package arena
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -12,94 +9,10 @@ import (
 	"lockd/internal/proc"
 )
 
-// rwActs are what an rw-actor can be told to do with the rwmutex "it".
-var rwActs = map[string]func(*RWMutex) error{
-	"R": func(m *RWMutex) error { return m.RLockContext(context.Background()) },
-	"U": func(m *RWMutex) error { return m.ULockContext(context.Background()) },
-	"X": func(m *RWMutex) error { return m.LockContext(context.Background()) },
-	"R!": func(m *RWMutex) error {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-		defer cancel()
-		return m.RLockContext(ctx)
-	},
-	"R-":     (*RWMutex).RRelease,
-	"U-":     (*RWMutex).URelease,
-	"X-":     (*RWMutex).Release,
-	"U>X":    func(m *RWMutex) error { return m.Upgrade(context.Background()) },
-	"X>U":    func(m *RWMutex) error { m.DowngradeToU(); return nil },
-	"X>R":    func(m *RWMutex) error { m.Downgrade(); return nil },
-	"U>R":    func(m *RWMutex) error { m.UDowngrade(); return nil },
-	"R>X?":   func(m *RWMutex) error { return orRefused(m.TryUpgrade()) },
-	"R?":     func(m *RWMutex) error { return orRefused(m.TryRLock()) },
-	"U?":     func(m *RWMutex) error { return orRefused(m.TryULock()) },
-	"X?":     func(m *RWMutex) error { return orRefused(m.TryLock()) },
-	"settle": func(m *RWMutex) error { m.arena.core.settleDead(); return nil },
-	"evict":  func(m *RWMutex) error { m.arena.core.retireIdle(); return nil },
-}
-
-var errRefused = errors.New("refused")
-
-func orRefused(ok bool) error {
-	if ok {
-		return nil
-	}
-	return errRefused
-}
-
-func init() {
-	// rw-actor: arena. It does what it is told, an act a line, and answers "ok"
-	// or the error.
-	roles["rw-actor"] = func(args []string) {
-		m := reopen(args[0], &Options{Logger: quiet, MaxLocks: 1}).RWMutex("it")
-		proc.Say("ready")
-		for {
-			if err := rwActs[proc.Hear()](m); err != nil {
-				proc.Say("%v", err)
-			} else {
-				proc.Say("ok")
-			}
-		}
-	}
-}
-
-func startRW(t testing.TB, a *Arena) *proc.Proc {
-	t.Helper()
-	p := proc.Start(t, "rw-actor", []string{a.Path()})
-	p.Expect("ready")
-	return p
-}
-
-// startRWCrashing starts an actor that is killed at a point. The binary has
-// the points.
-func startRWCrashing(t testing.TB, a *Arena, binary, point string) *proc.Proc {
-	t.Helper()
-	p := proc.StartCommand(t, exec.Command(binary, a.Path()), proc.Env(roleVariable+"=rw-actor"), proc.Env("LOCKD_CRASH="+point))
-	p.Expect("ready")
-	return p
-}
-
-// do has an actor do an act that must succeed.
-func do(t testing.TB, p *proc.Proc, act string) {
-	t.Helper()
-	p.Send("%s", act)
-	p.Expect("ok")
-}
-
-// testRW opens an arena that must be empty of locks held when the test ends.
-func testRW(t *testing.T) (*Arena, *RWMutex) {
-	t.Helper()
-	path := testPath(t)
-	a, err := Open(path, &Options{Logger: quiet, MaxLocks: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { idleRW(t, path, a) })
-	return a, a.RWMutex("it")
-}
-
 // A holder in each mode is killed while somebody waits in each mode that it
 // keeps out; only a writer's death leaves the lock abandoned.
 func TestRWHolderKilled(t *testing.T) {
+	needDeath(t)
 	a, m := testRW(t)
 	for _, held := range []string{"R", "U", "X", "U>X"} {
 		for _, wanted := range modes {
@@ -137,6 +50,7 @@ func TestRWHolderKilled(t *testing.T) {
 
 // Who waits is killed; those who wait behind it, and beside it, get in.
 func TestRWWaiterKilled(t *testing.T) {
+	needDeath(t)
 	a, m := testRW(t)
 	for _, held := range []string{"R", "X"} {
 		for _, waiting := range []string{"R", "U", "X", "U>X"} {
@@ -235,9 +149,11 @@ func rwPoints() []string {
 // lock, finds it abandoned only if the dead one may have written, and nothing
 // is left behind.
 func TestRWKilledAtEachStep(t *testing.T) {
+	needDeath(t)
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}
+	kills.report(t)
 	binary := buildWithCrashPoints(t)
 	for _, tc := range rwSteps {
 		t.Run(fmt.Sprintf("%s/%s%s%s", tc.point, tc.beside, tc.waiting, tc.act), func(t *testing.T) {
@@ -272,6 +188,7 @@ func TestRWKilledAtEachStep(t *testing.T) {
 			if err := victim.Wait(); err == nil {
 				t.Fatal("it was not killed")
 			}
+			kills.at(tc.point)
 			if waiting != nil {
 				if !together(tc.waiting, tc.before[0]) {
 					waiting.Expect("ok")
@@ -299,6 +216,7 @@ func TestRWKilledAtEachStep(t *testing.T) {
 // A writer dies between opening the gate and letting in who waits; one of
 // those is killed when it has let itself in.
 func TestRWSelfAdmittedKilled(t *testing.T) {
+	needDeath(t)
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}
@@ -317,15 +235,19 @@ func TestRWSelfAdmittedKilled(t *testing.T) {
 	if err := reader.Wait(); err == nil {
 		t.Error("the reader was not killed")
 	}
+	kills.at("open.opened")
+	kills.at("read.admitted")
 	m.Lock()
 	m.Unlock()
 }
 
 // Who reclaims a dead writer's lock is killed at each step of that.
 func TestRWHeirKilledAtEachStep(t *testing.T) {
+	needDeath(t)
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}
+	kills.report(t)
 	binary := buildWithCrashPoints(t)
 	for _, point := range rwHeirPoints {
 		for _, act := range []string{"R", "X", "settle"} {
@@ -341,7 +263,10 @@ func TestRWHeirKilledAtEachStep(t *testing.T) {
 				victim.Kill()
 				heir.Send("%s", act)
 				select {
-				case <-heir.Lines(): // killed, or it did not come by the point: its own settler does
+				case _, alive := <-heir.Lines(): // killed, or it did not come by the point: its own settler does
+					if !alive {
+						kills.at(point)
+					}
 				case <-time.After(proc.Soon):
 					t.Fatal("the heir neither died nor got the lock")
 				}

@@ -27,6 +27,18 @@ func (h *handle) readFast() bool {
 	return false
 }
 
+// readLooking is the fast path in the wrong order.
+func (h *handle) readLooking(r *reading) bool {
+	if atomic.LoadUint64(r.gate) != 0 {
+		return false
+	}
+	if counts(atomic.AddUint64(r.counts, uint64(oneReader))).isOpen() {
+		return true
+	}
+	r.takeBack()
+	return false
+}
+
 // rLockSlow is kept out of line, as rUnlockSlow is, for the fast paths need no
 // stack of their own then.
 //

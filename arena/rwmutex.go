@@ -45,6 +45,9 @@ func (a *Arena) RWMutex(name string) *RWMutex {
 // readers in.
 func (m *RWMutex) RLock() {
 	r := (*reading)(atomic.LoadPointer(&m.cell.reading))
+	if variantReaderLooks && m.readLooking(r) {
+		return
+	}
 	if counts(atomic.AddUint64(r.counts, uint64(oneReader)))>>62 != openCell>>62 || atomic.LoadUint64(r.gate) != 0 {
 		m.rLockSlow(r)
 	}

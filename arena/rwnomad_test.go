@@ -156,3 +156,58 @@ func TestRWNomads(t *testing.T) {
 	}
 	idleRW(t, path, a)
 }
+
+// More names than there are slots or records: idle ones make room, those in
+// use keep theirs, and a handle to a name that was gone meanwhile works.
+func TestRWEviction(t *testing.T) {
+	a, keep := testRW(t)
+	keep.RLock()
+	kept := a.RWMutex("kept upgradable")
+	kept.ULock()
+	first := a.RWMutex("name 0")
+	for i := range 3000 {
+		m := a.RWMutex(fmt.Sprintf("name %d", i))
+		m.RLock()
+		if i%5 == 0 && !m.TryUpgrade() {
+			t.Fatalf("name %d cannot be upgraded", i)
+		} else if i%5 == 0 {
+			m.Unlock()
+		} else {
+			m.RUnlock()
+		}
+	}
+	first.RLock()
+	if a.RWMutex("name 0").TryLock() {
+		t.Error("a writer beside a reader through an old handle")
+	}
+	first.RUnlock()
+	if keep.TryLock() || kept.TryULock() {
+		t.Fatal("taken from who holds it")
+	}
+	kept.UUnlock()
+	keep.RUnlock()
+	keep.Lock()
+	keep.Unlock()
+}
+
+// Processes that come and go share few cells.
+func TestRWCellsAreReused(t *testing.T) {
+	needDeath(t)
+	a, m := testRW(t)
+	m.RLock()
+	m.RUnlock()
+	for range 10 {
+		p := startRW(t, a)
+		do(t, p, "R")
+		p.Kill()
+		a.core.settleDead()
+	}
+	cells := 0
+	b := m.binding()
+	for range a.core.chain(b.index, b.slot) {
+		cells++
+	}
+	if cells != 2 {
+		t.Errorf("%d cells for two readers at a time", cells)
+	}
+}

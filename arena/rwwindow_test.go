@@ -5,7 +5,6 @@ package arena
 import (
 	"context"
 	"os"
-	"runtime"
 	"testing"
 	"time"
 
@@ -47,7 +46,7 @@ func TestRWAgentFollowsAgent(t *testing.T) {
 	<-paused
 	ctx, cancel := context.WithCancel(context.Background())
 	second := goes(func() { m.RLockContext(ctx) })
-	awaitWaiting(t, m, 2)
+	awaitReaders(t, m, 2)
 	dying.Send("X-") // opens the gate, and dies before it lets them in
 	dying.Wait()
 	cancel() // the second finds the gate open, and lets both in
@@ -55,7 +54,7 @@ func TestRWAgentFollowsAgent(t *testing.T) {
 	writer.Send("X")
 	writer.Silent()
 	third := goes(m.RLock)
-	awaitWaiting(t, m, 1)
+	awaitReaders(t, m, 1)
 	writer.Silent() // time for the ticker to look, and to find nothing new
 
 	close(resume)
@@ -82,19 +81,10 @@ func goes(f func()) <-chan bool {
 	return done
 }
 
-// awaitWaiting returns when so many goroutines of this process wait to read.
-func awaitWaiting(t *testing.T, m *RWMutex, n uint32) {
+// awaitReaders returns when so many goroutines of this process wait to read.
+func awaitReaders(t *testing.T, m *RWMutex, n uint32) {
 	t.Helper()
-	awaitThat(t, "readers wait", func() bool { return m.cell.loadReading().cell.load().waiting() == n })
-}
-
-func awaitThat(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(proc.Soon); !f(); runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", proc.Soon, what)
-		}
-	}
+	until(t, "readers wait", func() bool { return m.cell.loadReading().cell.load().waiting() == n })
 }
 
 // Who takes out the dead's readers is slow to tell the writer. Meanwhile the
@@ -126,7 +116,7 @@ func TestRWSlowTeller(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		awaitThat(t, "the writer waits", func() bool { return robust.Word(s.state.Load()).Has(robust.Waiters) })
+		until(t, "the writer waits", func() bool { return robust.Word(s.state.Load()).Has(robust.Waiters) })
 		c.head.recordHand.Store(cell - 1)
 		if one, ok := tickets.TryAcquire(1); !ok {
 			t.Error("no tickets")

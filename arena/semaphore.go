@@ -48,9 +48,9 @@ func (a *Arena) Semaphore(name string, tickets int) *Semaphore {
 // ErrTickets, ErrTooMany (also when the semaphore is made smaller meanwhile),
 // ErrSize, ErrDestroyed, ErrNoSemaphore, ErrName, ErrKind, ErrTableFull,
 // ErrClosed, ErrReplaced. With any of them no ticket is held.
-func (s *Semaphore) Acquire(ctx context.Context, n int) (*Tickets, error) {
+func (s *Semaphore) Acquire(ctx context.Context, n int) (Tickets, error) {
 	if h := s.hall.Load(); h != nil && n == 1 {
-		if t := h.takeOne(); t != nil {
+		if t, ok := h.takeOne(); ok {
 			return t, nil
 		}
 	}
@@ -60,7 +60,7 @@ func (s *Semaphore) Acquire(ctx context.Context, n int) (*Tickets, error) {
 // AcquirePatiently is Acquire that does not fail if n is more than the
 // semaphore has, but waits until it is made large enough. Until then it holds
 // up nobody who came later.
-func (s *Semaphore) AcquirePatiently(ctx context.Context, n int) (*Tickets, error) {
+func (s *Semaphore) AcquirePatiently(ctx context.Context, n int) (Tickets, error) {
 	return s.acquire(ctx, n, wantPatiently)
 }
 
@@ -68,9 +68,9 @@ func (s *Semaphore) AcquirePatiently(ctx context.Context, n int) (*Tickets, erro
 // for tickets, and says whether it did. It does not wait. A failed TryAcquire
 // orders nothing in memory. It may fail for no longer than a millisecond after
 // the death of a holder is provable.
-func (s *Semaphore) TryAcquire(n int) (*Tickets, bool) {
+func (s *Semaphore) TryAcquire(n int) (Tickets, bool) {
 	if h := s.hall.Load(); h != nil && n == 1 {
-		if t := h.takeOne(); t != nil {
+		if t, ok := h.takeOne(); ok {
 			return t, true
 		}
 	}
@@ -79,27 +79,27 @@ func (s *Semaphore) TryAcquire(n int) (*Tickets, bool) {
 
 // Tickets returns how many tickets the semaphore has.
 func (s *Semaphore) Tickets() (int, error) {
-	n := 0
-	err := s.use("look at", func(ctx context.Context) error {
-		b, err := s.join(ctx, false)
-		if err == nil {
-			n = loadTickets(b.slot).capacity()
-		}
-		return err
-	})
-	return n, err
+	return s.look(func(b *binding) int { return loadTickets(b.slot).capacity() })
 }
 
 // InUse returns how many tickets are held, by the dead too as long as nobody
 // has noticed. It can be more than Tickets after the semaphore was made smaller.
 func (s *Semaphore) InUse() (int, error) {
-	n := 0
-	err := s.use("look at", func(ctx context.Context) error {
+	return s.look(func(b *binding) int { return s.arena.core.ticketsInUse(b.index, b.slot) })
+}
+
+// look returns what f finds of a semaphore that is there before and after.
+func (s *Semaphore) look(f func(b *binding) int) (n int, err error) {
+	err = s.use("look at", func(ctx context.Context) error {
 		b, err := s.join(ctx, false)
-		if err == nil {
-			n = s.arena.core.ticketsInUse(b.index, b.slot)
+		if err != nil {
+			return err
 		}
-		return err
+		if n = f(b); loadTickets(b.slot).incarnation() != s.joined.Load() {
+			n = 0
+			return ErrDestroyed
+		}
+		return nil
 	})
 	return n, err
 }

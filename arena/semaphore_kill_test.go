@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -18,7 +19,11 @@ import (
 func init() {
 	roles["ticket-waiter"] = func(args []string) {
 		a := reopen(args[0], nil)
-		s := a.Semaphore("queue", 0)
+		name := "queue"
+		if len(args) > 2 {
+			name = args[2]
+		}
+		s := a.Semaphore(name, 0)
 		n, _ := strconv.Atoi(args[1])
 		s.Tickets()
 		proc.Say("ready")
@@ -45,19 +50,21 @@ func startTicketWaiter(t testing.TB, a *Arena, n int) *proc.Proc {
 // untilQueued waits until so many requests are in the queue.
 func untilQueued(t testing.TB, s *Semaphore, want int) {
 	t.Helper()
-	b := s.binding()
-	for until := time.Now().Add(proc.Soon); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
-		n := 0
-		s.arena.core.peekQueue(b.index, b.slot, func(_ *requestRecord, owner uint64) {
-			if kindOfRecord(owner) == recordWanted {
-				n++
-			}
-		})
-		if n == want {
-			return
+	for until := time.Now().Add(proc.Soon); queuedFor(s) != want; runtime.Gosched() {
+		if time.Now().After(until) {
+			t.Fatalf("there are never %d requests in the queue", want)
 		}
 	}
-	t.Fatalf("there are never %d requests in the queue", want)
+}
+
+func queuedFor(s *Semaphore) (n int) {
+	b := s.binding()
+	s.arena.core.peekQueue(b.index, b.slot, func(_ *requestRecord, owner uint64) {
+		if kindOfRecord(owner) == recordWanted {
+			n++
+		}
+	})
+	return n
 }
 
 // Of processes that wait in a queue one is killed, each round at the next
@@ -127,7 +134,7 @@ func TestSemaphoreKilledHolders(t *testing.T) {
 		p.Send("acquire")
 		p.Next()
 		expectInUse(t, s, 2+n)
-		var rest *Tickets
+		var rest Tickets
 		var waiting sync.WaitGroup
 		waiting.Go(func() { rest = acquire(t, s, 5) })
 		untilQueued(t, s, 1)
@@ -181,7 +188,7 @@ func TestSemaphoreKilledGranters(t *testing.T) {
 								t.Errorf("ticket %d is held twice", n)
 							}
 						}
-						time.Sleep(20 * time.Microsecond)
+						holdOn(s)
 						for _, n := range held.Numbers() {
 							holds[n].Unlock()
 						}
@@ -216,7 +223,7 @@ func init() {
 				proc.Say("acquire: %v", err)
 				return
 			}
-			time.Sleep(20 * time.Microsecond)
+			holdOn(s)
 			t.Release()
 		}
 	}

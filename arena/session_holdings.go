@@ -33,7 +33,7 @@ type hold struct {
 }
 
 type holdMore struct {
-	tickets []*Tickets
+	tickets []Tickets
 	ranges  *Ranges // the session's own holder
 	where   string  // in the source
 }

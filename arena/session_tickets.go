@@ -32,7 +32,7 @@ func (s *session) acquire(ctx context.Context, sem *Semaphore, n int, mode uint3
 	if t, ok := sem.takeAtOnce(n); ok {
 		return s.got(sem, t), nil
 	}
-	var t *Tickets
+	var t Tickets
 	err := s.wait(ctx, &sem.handle, OfTickets, n, func(ctx context.Context, _ *sessionWait) (err error) {
 		t, err = sem.acquireFor(ctx, n, mode, s.index)
 		return err
@@ -44,12 +44,11 @@ func (s *session) acquire(ctx context.Context, sem *Semaphore, n int, mode uint3
 }
 
 // takeAtOnce is the fast path for one ticket.
-func (s *Semaphore) takeAtOnce(n int) (*Tickets, bool) {
+func (s *Semaphore) takeAtOnce(n int) (Tickets, bool) {
 	if h := s.hall.Load(); h != nil && n == 1 {
-		t := h.takeOne()
-		return t, t != nil
+		return h.takeOne()
 	}
-	return nil, false
+	return Tickets{}, false
 }
 
 // ensure finds the semaphore, so that it is known which slot is waited for.
@@ -104,7 +103,7 @@ func (s *session) enterTickets(what string, sem *Semaphore) error {
 }
 
 // got notes tickets that were just taken.
-func (s *session) got(sem *Semaphore, t *Tickets) []int {
+func (s *session) got(sem *Semaphore, t Tickets) []int {
 	h := s.find(&sem.handle)
 	if h == nil {
 		h = s.taken(sem.cell, t.hall.binding.index, OfTickets, t.Count())
@@ -158,6 +157,6 @@ func (s *session) releaseSome(h *hold, numbers []int) error {
 			err = s.fail("release", name, e)
 		}
 	}
-	h.more.tickets = slices.DeleteFunc(h.more.tickets, func(t *Tickets) bool { return t.Count() == 0 })
+	h.more.tickets = slices.DeleteFunc(h.more.tickets, func(t Tickets) bool { return t.Count() == 0 })
 	return err
 }

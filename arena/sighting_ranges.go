@@ -1,28 +1,16 @@
 package arena
 
-import (
-	"unsafe"
-
-	"lockd/robust"
-)
+import "lockd/robust"
 
 // Ranges in a sighting. Each piece that is held or waited for is a record,
 // which names its session.
 
-const (
-	atSeenHolder  = uint64(unsafe.Offsetof(rangeRecord{}.holder))
-	atSeenFirst   = uint64(unsafe.Offsetof(rangeRecord{}.first))
-	atSeenLast    = uint64(unsafe.Offsetof(rangeRecord{}.last))
-	atSeenArrival = uint64(unsafe.Offsetof(rangeRecord{}.arrival))
-	atSeenSession = uint64(unsafe.Offsetof(rangeRecord{}.session))
-)
-
 func (s *sighting) seePiece(at, owner uint64) {
 	slot := s.from.word32(at + atRecordSlot)
 	p := seenPiece{
-		session: s.from.word32(at + atSeenSession), holder: s.from.word32(at + atSeenHolder),
+		session: s.from.word32(at + atRangeSession), holder: s.from.word32(at + atRangeHolder),
 		member: ownerOfRecord(owner), kind: kindOfRecord(owner),
-		first: s.from.word64(at + atSeenFirst), last: s.from.word64(at + atSeenLast), arrival: s.from.word64(at + atSeenArrival),
+		first: s.from.word64(at + atRangeFirst), last: s.from.word64(at + atRangeLast), arrival: s.from.word64(at + atRangeArrival),
 	}
 	if s.from.word64(at) != owner || p.first > p.last {
 		return // changed, or not whole

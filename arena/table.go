@@ -43,6 +43,13 @@ func (c *core) chainHead(hash uint64, level uint32) *bucket {
 	return c.bucketAt(uint32(hash & (1<<level - 1)))
 }
 
+// latchedHead is the bucket of a hash whose stripe was brought up to date, under
+// its latch. The level is believed only as far as it can be right.
+func (c *core) latchedHead(hash uint64) *bucket {
+	level := c.stripeAt(hash).level.Load()
+	return c.chainHead(hash, min(max(level, levelFor(1)), levelFor(c.segments())))
+}
+
 // place is where a name is: a slot and the generation that it is there in.
 type place struct {
 	index      uint32
@@ -168,7 +175,7 @@ func (c *core) findLatched(ctx context.Context, hash uint64, name string) (place
 
 // walkLatched is the walk that does not miss. The stripe's latch is held.
 func (c *core) walkLatched(hash uint64, name string) (place, bool) {
-	head := c.chainHead(hash, c.stripeAt(hash).level.Load())
+	head := c.latchedHead(hash)
 	c.catchUp(head, hash)
 	return c.walk(head, hash, name, maxSegments*segmentSlots)
 }
@@ -188,7 +195,7 @@ func (c *core) insertClaimed(ctx context.Context, hash uint64, name string, kind
 	}
 	p = c.fill(claimed, rest, hash, name, kind)
 	crash.At("insert.live")
-	head := c.chainHead(hash, c.stripeAt(hash).level.Load())
+	head := c.latchedHead(hash)
 	p.slot.next.Store(head.Load())
 	head.Store(claimed)
 	crash.At("insert.linked")
@@ -248,6 +255,7 @@ func (c *core) fill(claimed, rest uint32, hash uint64, name string, kind Kind) p
 	s.deadPID.Store(0)
 	s.deadCause.Store(0)
 	s.abandonments.Store(0)
+	s.last.Store(0)
 	s.deadWhen.Store(0)
 	s.fence.Store(c.head.fenceHigh.Load())
 	s.inserted.Store(c.uptime())
@@ -289,15 +297,14 @@ func (c *core) freshen(l *latch, s *stripe, number uint64) {
 	if had := s.level.Load(); l.rebuild || had < levelFor(1) || had > level {
 		c.rebuild(s, number, level)
 		l.rebuild = false
-	} else if s.level.Load() < level {
-		c.spread(s, number, level)
+	} else if had < level {
+		c.spread(s, number, had, level)
 	}
 }
 
-// spread moves a stripe's chains to more buckets. New buckets are zero: only
+// spread moves a stripe's chains from the buckets of one level to more. New buckets are zero: only
 // this writes them, and after it was cut short the chains are rebuilt.
-func (c *core) spread(s *stripe, number uint64, level uint32) {
-	old := s.level.Load()
+func (c *core) spread(s *stripe, number uint64, old, level uint32) {
 	for b := uint32(number); b < 1<<old; b += stripeCount {
 		from := c.bucketAt(b)
 		i := from.Load()

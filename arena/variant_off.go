@@ -11,6 +11,8 @@ const (
 	variantRobbedRebinds  = false // a robbed process takes the lock before it has noticed
 	variantTrustBinding   = false // reclaiming does not check whose slot it is
 	variantTryNeverJudges = false // a failed try does not judge the owner
+	variantLookOnce       = false // who has taken a ticket does not look again whether he might
+	variantFreeBlindly    = false // who has judged a ticket's holder gone frees it whoever holds it by then
 	variantJudgeRashly    = false // whoever is not proven gone is taken for gone
 	variantTakeAnyWord    = false // a reclaim swaps whatever the word is by then
 	variantPassGate       = false // readers do not look at the gate
@@ -19,4 +21,6 @@ const (
 
 	variantQueueConversions = false // a conversion of a range queues behind who waits for it
 	variantOvertakeRanges   = false // a request for a range does not look at who waits for it
+	variantReaderLooks      = false // a reader looks at the gate before it adds itself, not after
+	variantEvictReaders     = false // eviction does not look whether anybody reads
 )

@@ -12,6 +12,8 @@ var (
 	variantRobbedRebinds  = variant("robbed-rebinds")
 	variantTrustBinding   = variant("trust-binding")
 	variantTryNeverJudges = variant("try-never-judges")
+	variantLookOnce       = variant("look-once")
+	variantFreeBlindly    = variant("free-blindly")
 	variantJudgeRashly    = variant("judge-rashly")
 	variantTakeAnyWord    = variant("take-any-word")
 	variantPassGate       = variant("pass-gate")
@@ -20,6 +22,8 @@ var (
 
 	variantQueueConversions = variant("queue-conversions")
 	variantOvertakeRanges   = variant("overtake-ranges")
+	variantReaderLooks      = variant("reader-looks-first")
+	variantEvictReaders     = variant("evict-readers")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }

@@ -23,6 +23,9 @@ func liveImage(f *testing.F) []byte {
 	for _, name := range []string{"held", "abandoned", string(long)} {
 		a.Mutex(name).Lock()
 	}
+	for at := range int64(20) {
+		a.Ranges("ranges").TryLock(arena.Shared, at*10, 15)
+	}
 	if err := a.Mutex(string(long)).Release(); err != nil {
 		f.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package fuzz
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -80,13 +79,6 @@ func (c *historian) wait() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d)
 }
 
-// must ends the process if an operation that cannot fail does.
-func (c *historian) must(e *loggedEvent, err error) {
-	if e.done = err == nil; err != nil {
-		proc.Say("%v: %v", e.what, err)
-	}
-}
-
 func (c *historian) mutexTurn() {
 	m := c.a.Mutex("history")
 	var e *loggedEvent
@@ -110,9 +102,9 @@ func (c *historian) mutexTurn() {
 		return
 	}
 	if e.told && c.r.IntN(2) == 0 {
-		c.record(opMark, 0, func(e *loggedEvent) { c.must(e, m.MarkConsistent()) })
+		c.record(opMark, 0, func(e *loggedEvent) { e.done = m.MarkConsistent() == nil })
 	}
-	c.record(opUnlock, 0, func(e *loggedEvent) { c.must(e, m.Release()) })
+	c.record(opUnlock, 0, func(e *loggedEvent) { e.done = m.Release() == nil })
 	c.pause()
 }
 
@@ -130,7 +122,7 @@ func (c *historian) rwmutexTurn() {
 		return e.done
 	}
 	gives := func(what operation, f func() error) {
-		c.record(what, 0, func(e *loggedEvent) { c.must(e, f()) })
+		c.record(what, 0, func(e *loggedEvent) { e.done = f() == nil })
 		c.pause()
 	}
 	within := func(f func(context.Context) error) func() bool {
@@ -154,19 +146,19 @@ func (c *historian) rwmutexTurn() {
 		}
 	case 4:
 		if took(opLock, within(m.LockContext)) {
-			gives(opDowngrade, func() error { m.Downgrade(); return nil })
+			gives(opDowngrade, func() error { return panics(m.Downgrade) })
 			gives(opRUnlock, m.RRelease)
 		}
 	case 5:
 		if took(opULock, within(m.ULockContext)) {
 			if took(opUpgrade, within(m.Upgrade)) {
-				gives(opDowngradeToU, func() error { m.DowngradeToU(); return nil })
+				gives(opDowngradeToU, func() error { return panics(m.DowngradeToU) })
 			}
 			gives(opUUnlock, m.URelease)
 		}
 	case 6:
 		if took(opULock, within(m.ULockContext)) {
-			gives(opUDowngrade, func() error { m.UDowngrade(); return nil })
+			gives(opUDowngrade, func() error { return panics(m.UDowngrade) })
 			gives(opRUnlock, m.RRelease)
 		}
 	case 7:
@@ -184,10 +176,10 @@ func (c *historian) semaphoreTurn() {
 	s := c.a.Semaphore("history", 0)
 	if c.r.IntN(12) == 0 {
 		n := 1 + c.r.IntN(mostHistoryTickets)
-		c.record(opResize, n, func(e *loggedEvent) { c.must(e, s.Resize(n)) })
+		c.record(opResize, n, func(e *loggedEvent) { e.done = s.Resize(n) == nil })
 		return
 	}
-	var t *arena.Tickets
+	var t arena.Tickets
 	n := 1 + c.r.IntN(2)
 	e := c.record(opAcquire, n, func(e *loggedEvent) {
 		if c.r.IntN(3) == 0 {
@@ -210,12 +202,12 @@ func (c *historian) semaphoreTurn() {
 	if numbers := t.Numbers(); n == 2 && c.r.IntN(2) == 0 {
 		c.record(opRelease, 0, func(e *loggedEvent) {
 			e.tickets = bitsOf(numbers[:1])
-			c.must(e, t.ReleaseSome(numbers[0]))
+			e.done = t.ReleaseSome(numbers[0]) == nil
 		})
 	}
 	c.record(opRelease, 0, func(e *loggedEvent) {
 		e.tickets = bitsOf(t.Numbers())
-		c.must(e, t.Release())
+		e.done = t.Release() == nil
 	})
 	c.pause()
 }
@@ -225,14 +217,4 @@ func bitsOf(numbers []int) (bits uint32) {
 		bits |= 1 << n
 	}
 	return bits
-}
-
-func ticketsText(bits uint32) string {
-	var numbers []int
-	for n := range 32 {
-		if bits&(1<<n) != 0 {
-			numbers = append(numbers, n)
-		}
-	}
-	return fmt.Sprint(numbers)
 }

@@ -181,8 +181,11 @@ type ticketState struct {
 }
 
 func ticketStep(state, input, output any) []any {
-	s, in := state.(ticketState), input.(call)
+	s, in, out := state.(ticketState), input.(call), output.(answer)
 	me := int8(in.client + 1)
+	if in.what != opDeath && !in.unanswered && !out.done {
+		return nil // a release or a resize that failed
+	}
 	switch in.what {
 	case opAcquire:
 		if s.holder != 0 || in.ticket >= int(s.size) {

@@ -225,8 +225,9 @@ func TestHistoriesCatch(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Skipf("needs the go command and the sources: %v\n%s", err, out)
 	}
-	for variant, kind := range map[string]string{"judge-rashly": "mutex", "take-any-word": "mutex", "pass-gate": "rwmutex"} {
-		t.Run(variant, func(t *testing.T) {
+	for _, c := range [][2]string{{"judge-rashly", "mutex"}, {"judge-rashly", "semaphore"}, {"pass-gate", "rwmutex"}} {
+		variant, kind := c[0], c[1]
+		t.Run(variant+" "+kind, func(t *testing.T) {
 			dir := t.TempDir()
 			cmd := exec.Command(binary, "-test.run", "^TestHistories$/^"+kind+"$")
 			cmd.Env = append(os.Environ(), "LOCKD_VARIANT="+variant, "TMPDIR="+dir)

@@ -15,7 +15,7 @@ import (
 type semaphoreModel struct {
 	*openings
 	size int // 0: there is none
-	held []*arena.Tickets
+	held []arena.Tickets
 	have [][]int
 }
 
@@ -49,7 +49,7 @@ func (m *semaphoreModel) available() int {
 	return n
 }
 
-func (m *semaphoreModel) got(t *rapid.T, h *arena.Tickets, n int) {
+func (m *semaphoreModel) got(t *rapid.T, h arena.Tickets, n int) {
 	numbers := h.Numbers()
 	if len(numbers) != n || h.Count() != n || !slices.IsSorted(numbers) {
 		t.Fatalf("asked for %d, got %v", n, numbers)
@@ -119,7 +119,7 @@ func (m *semaphoreModel) actions() map[string]func(*rapid.T) {
 			if s == nil {
 				return
 			}
-			var h *arena.Tickets
+			var h arena.Tickets
 			acquire := func(ctx context.Context) (err error) { h, err = s.Acquire(ctx, n); return err }
 			switch {
 			case n > m.size:
@@ -137,7 +137,7 @@ func (m *semaphoreModel) actions() map[string]func(*rapid.T) {
 			if s == nil {
 				return
 			}
-			var h *arena.Tickets
+			var h arena.Tickets
 			acquire := func(ctx context.Context) (err error) { h, err = s.AcquirePatiently(ctx, n); return err }
 			if n > m.available() {
 				timesOut(t, "acquire", acquire)

@@ -31,7 +31,7 @@ var opened = []error{
 
 // used are the errors that operations may return for what is in a file.
 var used = []error{
-	arena.ErrTimeout, arena.ErrNotHeld, arena.ErrKind, arena.ErrTableFull, arena.ErrTickets, arena.ErrTooMany,
+	arena.ErrTimeout, arena.ErrNotHeld, arena.ErrRobbed, arena.ErrKind, arena.ErrTableFull, arena.ErrTickets, arena.ErrTooMany,
 	arena.ErrSize, arena.ErrDestroyed, arena.ErrNoSemaphore, arena.ErrWasHeld, arena.ErrDamaged, arena.ErrMembersFull,
 	context.DeadlineExceeded,
 }
@@ -47,8 +47,8 @@ func isOneOf(err error, of []error) bool {
 
 // use opens the arena at a path and does everything with it that does not
 // panic by contract, with deadlines. step is called between any two operations.
-// If whole is true, the arena is whole: everything that is free can be had.
-func use(t testing.TB, path string, step func(), whole bool) {
+// It says whether the arena could be opened. If whole is true, the arena is whole: everything that is free can be had.
+func use(t testing.TB, path string, step func(), whole bool) (opened bool) {
 	t.Helper()
 	watchdog := time.AfterFunc(longUse, func() {
 		stacks := make([]byte, 1<<20)
@@ -63,6 +63,7 @@ func use(t testing.TB, path string, step func(), whole bool) {
 	if space := after.TotalAlloc - before.TotalAlloc; space > muchSpace {
 		t.Errorf("it took %d MiB", space>>20)
 	}
+	return u.a != nil
 }
 
 type user struct {
@@ -143,6 +144,8 @@ func (u *user) mutex(name string) {
 		if u.whole {
 			u.t.Errorf("%q is not to be had", name)
 		}
+		_, err := u.a.Break(ctx, name)
+		u.does("break", err)
 		return
 	}
 	m.Abandoned()

@@ -192,12 +192,17 @@ func (c *comparison) tickets(old, l *lock) {
 	tell("released", old.Tickets, l.Tickets)
 }
 
-// cycles tells of those that cannot end by themselves.
+// cycles tells of those that cannot end by themselves, and when they have ended
+// nevertheless: somebody gave up, or was killed.
 func (c *comparison) cycles() {
-	before := graphOf(c.before)
-	for _, k := range graphOf(c.after).cycles() {
-		if k.certain() && len(confirmed([]cycle{k}, before)) == 0 {
-			c.add("deadlock", nil, k[0].from.members[0].party(), "%s", strings.Join(k.explain(), "; "))
+	before, after := graphOf(c.before), graphOf(c.after)
+	tell := func(name string, all []cycle, other *graph) {
+		for _, k := range all {
+			if k.certain() && len(confirmed([]cycle{k}, other)) == 0 {
+				c.add(name, nil, k[0].from.members[0].party(), "%s", strings.Join(k.explain(), "; "))
+			}
 		}
 	}
+	tell("deadlock", after.cycles(), before)
+	tell("broken", before.cycles(), after)
 }

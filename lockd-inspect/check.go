@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"lockd/arena"
@@ -17,6 +18,8 @@ type finding struct {
 	Where    string `json:"where"`
 	Text     string `json:"text"`
 	Next     string `json:"next"` // what to do
+
+	lines []string // the text, if it has several parts
 }
 
 func checkVerb() *verb {
@@ -87,7 +90,14 @@ func (f finding) print(w *bufio.Writer, s screen) {
 	if f.Severity == "damage" || f.Severity == "deadlock" {
 		colour = red
 	}
-	fmt.Fprintf(w, "%s: %s: %s: %s\n", quoted(f.Arena), s.paint(colour, f.Severity), printable(f.Where), printable(f.Text))
+	fmt.Fprintf(w, "%s: %s: %s:", quoted(f.Arena), s.paint(colour, f.Severity), printable(f.Where))
+	if f.lines == nil {
+		fmt.Fprintf(w, " %s", printable(f.Text))
+	}
+	fmt.Fprintln(w)
+	for _, text := range f.lines {
+		fmt.Fprintf(w, "    %s\n", printable(text))
+	}
 	if f.Next != "" {
 		fmt.Fprintf(w, "    %s\n", printable(f.Next))
 	}
@@ -109,7 +119,7 @@ func (t *tool) examine(name string) (found []finding, summary string, err error)
 		return nil, "", err
 	}
 	add := func(severity, code, where, next, format string, args ...any) {
-		found = append(found, finding{r.Arena.Name, severity, code, where, fmt.Sprintf(format, args...), next})
+		found = append(found, finding{Arena: r.Arena.Name, Severity: severity, Code: code, Where: where, Text: fmt.Sprintf(format, args...), Next: next})
 	}
 	if err != nil {
 		switch {
@@ -181,12 +191,13 @@ func (t *tool) cycleFindings(name string, r *report) (found []finding) {
 		cycles = confirmed(cycles, graphOf(again))
 	}
 	for _, c := range cycles {
-		f := finding{r.Arena.Name, c.name(), "cycle", quoted(c[0].lock), "", "end one of those that wait: kill " + fmt.Sprint(c[0].waiting.PID)}
-		for i, text := range c.explain() {
-			if i > 0 {
-				f.Text += "; "
-			}
-			f.Text += text
+		f := finding{
+			Arena: r.Arena.Name, Severity: c.name(), Code: "cycle", Where: quoted(c[0].lock), lines: c.explain(),
+			Next: fmt.Sprintf("end one of those that wait: kill %d", c[0].waiting.PID),
+		}
+		f.Text = strings.Join(f.lines, "; ")
+		if c[0].from.session != nil {
+			f.Next = fmt.Sprintf("one of them gets ErrDeadlock soon, unless it was told not to look; or end one: kill %d", c[0].waiting.PID)
 		}
 		if !c.certain() {
 			f.Next = "one of them may still let go in another goroutine; if these waits stay, that is a deadlock: lockd-inspect graph " + shellLine([]string{r.Arena.Name})
@@ -202,16 +213,21 @@ func (r *report) lockFindings() (found []finding) {
 	for l := range r.locks() {
 		lock := shellLine([]string{l.bytes()})
 		if l.State == "abandoned" {
-			found = append(found, finding{r.Arena.Name, "abandoned", "abandoned", quoted(l.bytes()), l.abandonment(r),
-				"repair it under the lock: lockd-inspect run --mark-consistent " + name + " " + lock + " -- COMMAND"})
+			found = append(found, finding{
+				Arena: r.Arena.Name, Severity: "abandoned", Code: "abandoned", Where: quoted(l.bytes()), Text: l.abandonment(r),
+				Next: "repair it under the lock: lockd-inspect run --mark-consistent " + name + " " + lock + " -- COMMAND",
+			})
 		}
 		if l.Waiters == 0 {
 			continue
 		}
 		l.concerns(func(p *party) bool {
 			if p.entry != nil && p.entry.Stopped && l.isHeldBy(p) {
-				found = append(found, finding{r.Arena.Name, "stopped", "holder-stopped", quoted(l.bytes()),
-					fmt.Sprintf("%s holds it and is stopped, by a signal or a debugger; %d wait", p.entry.title(), l.Waiters), fmt.Sprintf("kill -CONT %d", p.PID)})
+				found = append(found, finding{
+					Arena: r.Arena.Name, Severity: "stopped", Code: "holder-stopped", Where: quoted(l.bytes()),
+					Text: fmt.Sprintf("%s holds it and is stopped, by a signal or a debugger; %d wait", p.entry.title(), l.Waiters),
+					Next: fmt.Sprintf("kill -CONT %d", p.PID),
+				})
 			}
 			return false
 		})

@@ -83,8 +83,8 @@ func (c cycle) explain() []string {
 		if e.waiting != m {
 			and = fmt.Sprintf(" while its pid %d waits", e.waiting.PID)
 		}
-		lines = append(lines, fmt.Sprintf("pid %d holds %s%s for %s, held by pid %d  (%s)",
-			m.PID, quoted(before.lock), and, quoted(e.lock), e.to.members[0].PID, quoted(m.Label)))
+		lines = append(lines, fmt.Sprintf("%s holds %s%s for %s, held by %s  (%s)",
+			e.from.who(), quoted(before.lock), and, quoted(e.lock), e.to.who(), e.from.called()))
 	}
 	return lines
 }

@@ -12,7 +12,7 @@ import (
 
 func (a *actor) caption() []string {
 	m := a.members[0]
-	lines := []string{fmt.Sprintf("pid %d", m.PID), cut(m.described(), 48)}
+	lines := []string{a.who(), cut(a.described(), 48)}
 	if is := m.plight(); is != "" {
 		lines = append(lines, is)
 	}

@@ -43,6 +43,8 @@ func (t *tool) writeDump(r *report) int {
 	fmt.Fprintf(w, "%s%d,\n\"taken\":%s,\n\"host\":%s,\n\"arena\":%s,\n\"trouble\":%s",
 		dumpBegins, r.Format, jsonValue(r.Taken), jsonValue(r.Host), jsonValue(r.Arena), jsonValue(r.Trouble))
 	writeLines(w, "members", slices.Values(r.Members))
+	writeLines(w, "sessions", slices.Values(r.Sessions))
+	writeLines(w, "deadlocks", slices.Values(r.Deadlocks))
 	writeLines(w, "latches", slices.Values(r.Latches))
 	writeLines(w, "problems", slices.Values(r.Problems))
 	writeLines(w, "locks", r.locks())

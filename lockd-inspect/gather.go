@@ -23,7 +23,7 @@ func (t *tool) gather(s *arena.Snapshot, trouble error) *report {
 			Name: t.nameOf(s.Path), Path: s.Path, Size: octets(s.Size), Version: s.Version, Layout: fmt.Sprintf("%016x", s.LayoutHash),
 			Boot: bootText(s.BootID), Created: moment(s.Created), Segments: s.Segments, Capacity: s.Capacity(), Used: s.Bump, FenceHigh: s.FenceHigh,
 		},
-		Members: []*member{}, Locks: []*lock{}, Latches: []*latch{}, Problems: []problem{},
+		Members: []*member{}, Sessions: []*session{}, Deadlocks: [][]deadlockEdge{}, Locks: []*lock{}, Latches: []*latch{}, Problems: []problem{},
 	}
 	r.Host, _ = os.Hostname()
 	if here := bootOfHost(); here != "" && here != r.Arena.Boot && !s.Created.IsZero() {
@@ -34,6 +34,7 @@ func (t *tool) gather(s *arena.Snapshot, trouble error) *report {
 		r.Trouble = &text
 	}
 	r.gatherMembers(s.Members)
+	r.gatherSessions(s)
 	for _, l := range s.Latches {
 		r.Latches = append(r.Latches, &latch{l.Name, wordText(l.Word), r.owner(l.Owner)})
 	}

@@ -73,6 +73,9 @@ func TestGolden(t *testing.T) {
 		{"who-pid", 0, []string{"who", billing, "4712", "-o", "pid,holds,waits,namespace,uid,heirs,acts_for"}},
 		{"who-all", 0, []string{"who", billing, "--sort", "-attached", "-o", "pid,state,namespace,uid,heirs,acts_for,member,generation,attached"}},
 		{"who-json", 0, []string{"who", billing, "--json"}},
+		{"who-sessions", 0, []string{"who", billing, "--sessions"}},
+		{"who-sessions-json", 0, []string{"who", billing, "--sessions", "4711", "--json"}},
+		{"show-session", 0, []string{"show", billing, "accounts/b"}},
 		{"graph", 0, []string{"graph", billing}},
 		{"graph-dot", 0, []string{"graph", billing, "--format", "dot"}},
 		{"graph-mermaid", 0, []string{"graph", billing, "--format", "mermaid"}},
@@ -150,6 +153,7 @@ func TestBadDumps(t *testing.T) {
 		{changed(`"members":[`, `"members":[null,`), "not in order"},
 		{changed(`"locks":[`, `"locks":[null,`), "null"},
 		{changed(`"latches":[`, `"latches":[null,`), "null"},
+		{changed(`"sessions":[`, `"sessions":[null,`), "null"},
 		{changed(`"pid":4711`, `"pid":"4711"`), "no whole dump"},
 		{changed(`"taken":"`, `"taken":"x`), "no whole dump"},
 	} {
@@ -162,6 +166,7 @@ func TestBadDumps(t *testing.T) {
 	}
 	// What names members and locks that are not there is shown, not believed.
 	odd := changed(`"acts_for":7`, `"acts_for":999`)
+	odd = strings.Replace(odd, `{"member":1,"generation":1,"session":42}`, `{"member":9,"generation":9,"session":9}`, 1)
 	odd = strings.Replace(odd, `"owner":{"member":1,`, `"owner":{"member":77,`, 1)
 	for _, args := range [][]string{{"locks", "-"}, {"who", "-"}, {"graph", "-"}, {"show", "-", "busy"}, {"graph", "-", "--format", "svg"}} {
 		if code, _, stderr := call(strings.NewReader(odd), args...); code != 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,11 +16,12 @@ type graph struct {
 	edges  []*edge
 }
 
-// actor is who holds and waits: a process, or several of which the first runs
-// the others under what it holds.
+// actor is who holds and waits: a session, all of a process that is in none, or
+// several processes of which the first runs the others under what it holds.
 type actor struct {
 	number  int
 	members []*member
+	session *session
 }
 
 // edge is a wait of one actor for another.
@@ -34,75 +36,6 @@ type edge struct {
 	// certain: the actor does nothing before the wait has ended. A process
 	// whose goroutines may do something else meanwhile is not.
 	certain bool
-}
-
-// graphOf finds who waits for whom. A process has no actors that the arena
-// knows, so what goes through one is only possible; a run waits or has a
-// command that is waited for, and nothing else.
-func graphOf(r *report) *graph {
-	g := &graph{arena: r.Arena.Name, taken: time.Time(r.Taken)}
-	groups := actorsOf(r)
-	for l := range r.locks() {
-		for i := range l.Waiting {
-			w := &l.Waiting[i]
-			if !w.known() || w.dead() {
-				continue
-			}
-			for _, b := range l.blockersOf(w.Mode) {
-				g.add(groups, &w.party, b, edge{lock: l.bytes(), kind: l.Kind, mode: w.Mode, count: w.Count, since: time.Time(w.Since)})
-			}
-		}
-		if l.Gate != nil && *l.Gate == "draining" && l.Owner != nil && !l.Owner.dead() {
-			for i := range l.Reading {
-				g.add(groups, l.Owner, &l.Reading[i].party, edge{lock: l.bytes(), kind: l.Kind, mode: "exclusive", count: 1})
-			}
-		}
-	}
-	g.settleOrder()
-	return g
-}
-
-// blockersOf returns whom somebody waits for who wants the lock.
-func (l *lock) blockersOf(mode string) (all []*party) {
-	if l.Kind == "semaphore" {
-		if l.Tickets == nil {
-			return nil
-		}
-		for i := range l.Tickets.Holders {
-			all = append(all, &l.Tickets.Holders[i].party)
-		}
-		return all
-	}
-	if l.Owner != nil {
-		if mode == "shared" && l.Gate != nil && *l.Gate == "open" {
-			return nil // on its way in
-		}
-		return append(all, l.Owner)
-	}
-	if mode != "shared" {
-		for i := range l.Reading {
-			all = append(all, &l.Reading[i].party)
-		}
-	}
-	return all
-}
-
-func (g *graph) add(groups map[*member]*actor, waiter, blocker *party, e edge) {
-	e.from, e.to, e.waiting = groups[waiter.entry], groups[blocker.entry], waiter.entry
-	if e.from == nil || e.to == nil {
-		return
-	}
-	m := waiter.entry
-	e.certain = m.ByteOnly && e.count == 1 && e.kind != "semaphore" && e.from.bound(m)
-	if e.from == e.to && !e.certain {
-		return // goroutines of one process, which take turns
-	}
-	for _, a := range []*actor{e.from, e.to} {
-		if !slices.Contains(g.actors, a) {
-			g.actors = append(g.actors, a)
-		}
-	}
-	g.edges = append(g.edges, &e)
 }
 
 // actorsOf joins the members that act for each other.
@@ -136,7 +69,9 @@ func (a *actor) bound(m *member) bool { return m == a.members[0] || m.Bound }
 
 // settleOrder numbers the actors, so that the same report always looks the same.
 func (g *graph) settleOrder() {
-	slices.SortFunc(g.actors, func(a, b *actor) int { return int(a.members[0].Index) - int(b.members[0].Index) })
+	slices.SortFunc(g.actors, func(a, b *actor) int {
+		return cmp.Or(cmp.Compare(a.members[0].Index, b.members[0].Index), cmp.Compare(a.sessionNumber(), b.sessionNumber()))
+	})
 	for i, a := range g.actors {
 		a.number = i + 1
 	}
@@ -154,10 +89,10 @@ func (g *graph) settleOrder() {
 // title says who a member is.
 func (m *member) title() string { return fmt.Sprintf("pid %d (%s)", m.PID, quoted(m.Label)) }
 
-// described is the label, and the command line unless that says the same, as a
-// run's does.
-func (m *member) described() string {
-	text := quoted(m.Label)
+// described is what it calls itself, and the command line unless that says the
+// same, as a run's does.
+func (a *actor) described() string {
+	text, m := a.called(), a.members[0]
 	if m.Command != nil && !strings.HasSuffix(*m.Command, m.Label) {
 		text += ": " + printable(*m.Command)
 	}
@@ -202,8 +137,38 @@ func (e *edge) waits(taken time.Time) string {
 
 // same tells whether it is the same wait in another look.
 func (e *edge) same(f *edge) bool {
-	return e.waiting.is(f.waiting) && e.to.members[0].is(f.to.members[0]) &&
+	return e.waiting.is(f.waiting) && e.from.is(f.from) && e.to.is(f.to) &&
 		e.lock == f.lock && e.since.Equal(f.since)
+}
+
+func (a *actor) is(b *actor) bool {
+	return a.members[0].is(b.members[0]) && a.sessionNumber() == b.sessionNumber()
+}
+
+// sessionNumber is 0 of who is in no session.
+func (a *actor) sessionNumber() uint32 {
+	if a.session == nil {
+		return 0
+	}
+	return a.session.Number
+}
+
+// who is the pid, and the session.
+func (a *actor) who() string {
+	text := fmt.Sprintf("pid %d", a.members[0].PID)
+	if a.session != nil {
+		text += fmt.Sprintf(" session %d", a.session.Number)
+	}
+	return text
+}
+
+// called is what it calls itself.
+func (a *actor) called() string {
+	text := quoted(a.members[0].Label)
+	if a.session != nil && a.session.Label != "" {
+		text = quoted(a.session.Label) + ", " + text
+	}
+	return text
 }
 
 func (m *member) is(other *member) bool {

@@ -89,7 +89,7 @@ func (h sharedHold) environment() []string           { return nil }
 type ticketHold struct {
 	semaphore *arena.Semaphore
 	n         int
-	held      *arena.Tickets
+	held      arena.Tickets
 }
 
 func (h *ticketHold) try() bool {

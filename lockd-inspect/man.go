@@ -26,7 +26,7 @@ lockd\-inspect \- show who holds what in the arenas of this host
 [flags]
 `)
 	for _, v := range verbs() {
-		fmt.Fprintf(w, ".br\n.B lockd\\-inspect %s\n%s\n", roff(v.name), roff(strings.TrimPrefix(v.usage(), "lockd-inspect "+v.name)))
+		fmt.Fprintf(w, ".br\n.B lockd\\-inspect %s\n%s\n", roff(v.name), roff(strings.TrimSpace(strings.TrimPrefix(v.usage(), "lockd-inspect "+v.name))))
 	}
 	fmt.Fprint(w, `.SH DESCRIPTION
 Programs on one host share named locks in a memory\-mapped file, the
@@ -41,7 +41,7 @@ change anything.
 .SH VERBS
 `)
 	for _, v := range verbs() {
-		fmt.Fprintf(w, ".SS %s %s\n", roff(v.name), roff(v.args))
+		fmt.Fprintf(w, ".SS %s\n", roff(strings.TrimSpace(v.name+" "+v.args)))
 		fmt.Fprintf(w, ".nf\n%s\n.fi\n", roff(v.about))
 		v.flags.VisitAll(func(f *pflag.Flag) {
 			what, usage := pflag.UnquoteUsage(f)

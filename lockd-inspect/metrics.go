@@ -71,8 +71,8 @@ abandoned or were so, or if they match --name.`+dumpHint)
 type families struct {
 	all []*metric
 
-	readable, size, created, capacity, names, waiters, members           *metric
-	held, waiting, longest, abandoned, abandonments, tickets, ticketsUse *metric
+	readable, size, created, capacity, names, waiters, members, sessions, deadlocks *metric
+	held, waiting, longest, abandoned, abandonments, tickets, ticketsUse            *metric
 }
 
 func newFamilies() *families {
@@ -89,6 +89,8 @@ func newFamilies() *families {
 	f.names = add("lockd_arena_locks", "gauge", "Locks in the table, by kind and state.")
 	f.waiters = add("lockd_arena_waiters", "gauge", "Goroutines and commands that wait for a lock.")
 	f.members = add("lockd_arena_members", "gauge", "Attached processes, by state.")
+	f.sessions = add("lockd_arena_sessions", "gauge", "Sessions that are open.")
+	f.deadlocks = add("lockd_arena_deadlocks", "gauge", "Circles of waits in which nobody can go on.")
 	f.held = add("lockd_lock_held", "gauge", "Whether somebody holds the lock, or some of it.")
 	f.waiting = add("lockd_lock_waiters", "gauge", "Goroutines and commands that wait for the lock.")
 	f.longest = add("lockd_lock_longest_wait_seconds", "gauge", "For how long the first of them has waited.")
@@ -130,6 +132,12 @@ func (f *families) of(r *report, only *filter, readable bool) {
 		}
 	}
 	f.waiters.add(float64(waiters), arena...)
+	f.sessions.add(float64(len(r.Sessions)), arena...)
+	certain := 0
+	for _, c := range graphOf(r).cycles() {
+		certain += one(c.certain())
+	}
+	f.deadlocks.add(float64(certain), arena...)
 	members := make(map[string]int)
 	for _, m := range r.Members {
 		members[m.state()]++

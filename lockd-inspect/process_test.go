@@ -94,7 +94,10 @@ func holder(path, label string, locks []string) {
 		}
 	}
 	fmt.Println("ready")
-	io.Copy(io.Discard, os.Stdin)
+	// Each line is one more mutex to wait for.
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		go a.Mutex(lines.Text()).LockContext(context.Background())
+	}
 	a.Close()
 }
 

@@ -77,7 +77,9 @@ func (t *tool) usersOfRemoved(path, name string, gone bool) (found []finding, lo
 		if !gone {
 			text = fmt.Sprintf("processes %s use an older file that was removed from this path; they and those who use the present one do not exclude each other", pids)
 		}
-		found = append(found, finding{name, "split", "removed-file", "file", text, "restart them, so that all open the same file"})
+		found = append(found, finding{
+			Arena: name, Severity: "split", Code: "removed-file", Where: "file", Text: text, Next: "restart them, so that all open the same file",
+		})
 	}
 	return found, looked
 }

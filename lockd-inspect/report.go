@@ -14,15 +14,17 @@ import (
 // processes. All views are made of it, whether it was just taken or comes out
 // of a dump, whose schema it is; doc/DUMP.md describes that.
 type report struct {
-	Format   int        `json:"format"`
-	Taken    moment     `json:"taken"`
-	Host     string     `json:"host"`
-	Arena    arenaFacts `json:"arena"`
-	Trouble  *string    `json:"trouble"` // what kept some of it from being read
-	Members  []*member  `json:"members"`
-	Latches  []*latch   `json:"latches"`
-	Problems []problem  `json:"problems"`
-	Locks    []*lock    `json:"locks"`
+	Format    int              `json:"format"`
+	Taken     moment           `json:"taken"`
+	Host      string           `json:"host"`
+	Arena     arenaFacts       `json:"arena"`
+	Trouble   *string          `json:"trouble"` // what kept some of it from being read
+	Members   []*member        `json:"members"`
+	Sessions  []*session       `json:"sessions"`
+	Deadlocks [][]deadlockEdge `json:"deadlocks"` // among sessions
+	Latches   []*latch         `json:"latches"`
+	Problems  []problem        `json:"problems"`
+	Locks     []*lock          `json:"locks"`
 
 	whole   bool // members and locks could be read
 	dumped  bool // it was not taken now

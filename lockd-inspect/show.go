@@ -105,7 +105,7 @@ func (s *sheet) show(l *lock) {
 	s.line("kind", "%s", l.Kind)
 	s.line("state", "%s", s.t.screen.paint(l.colour(), l.State)+meaning(l.State))
 	if l.Owner != nil && l.Kind != "semaphore" {
-		s.party("owner", l.Owner, "")
+		s.party("owner", l.Owner, s.inSessions(s.r.holding(l.Owner.entry, l.Slot)))
 		if m := l.Owner.entry; m != nil && s.r.age(m.Joined) != nil {
 			s.line("held", "%s at most: it attached then", s.r.age(m.Joined))
 		}
@@ -113,12 +113,12 @@ func (s *sheet) show(l *lock) {
 		s.party("queue latch", l.Owner, "")
 	}
 	for i, o := range l.Reading {
-		s.party("reads", &l.Reading[i].party, fmt.Sprintf(" ×%d", o.Count))
+		s.party("reads", &l.Reading[i].party, fmt.Sprintf(" ×%d", o.Count)+s.inSessions(s.r.holding(o.entry, l.Slot)))
 	}
 	if l.Tickets != nil {
 		s.line("tickets", "%d, of which %d are held", l.Tickets.Size, l.Tickets.InUse)
 		for i, h := range l.Tickets.Holders {
-			s.party("holds "+spans(h.Numbers), &l.Tickets.Holders[i].party, "")
+			s.party("holds "+spans(h.Numbers), &l.Tickets.Holders[i].party, s.inSessions(s.r.holding(h.entry, l.Slot)))
 		}
 	}
 	s.line("waiters", "%d", l.Waiters)
@@ -134,7 +134,7 @@ func (s *sheet) show(l *lock) {
 		if age := s.r.age(w.Since); age != nil {
 			extra += fmt.Sprintf(", since %s", age)
 		}
-		s.party(fmt.Sprintf("  %d", i+1), &w.party, extra)
+		s.party(fmt.Sprintf("  %d", i+1), &w.party, extra+s.inSessions(s.r.waitingIn(w.entry, l.Slot)))
 	}
 	s.line("fence", "%d", l.Fence)
 	s.line("abandoned", "%d times", l.Abandonments)
@@ -142,6 +142,15 @@ func (s *sheet) show(l *lock) {
 		s.line("  last", "pid %d (%s) %s, %s ago (%s)", d.PID, quoted(d.Label), d.Cause, cell(s.r.age(d.When)), cell(d.When))
 	}
 	s.line("in the table", "slot %d, generation %d, word %s, since %s after boot", l.Slot, l.Generation, l.Word, cell(l.Named))
+}
+
+// inSessions names the sessions that hold or wait, of the process before them.
+func (s *sheet) inSessions(all []*session) string {
+	text := ""
+	for _, x := range all {
+		text += ", " + x.title()
+	}
+	return text
 }
 
 // party is one process in a line.

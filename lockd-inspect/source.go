@@ -144,6 +144,9 @@ func (r *report) link() error {
 		}
 		entry(l.Owner)
 	}
+	if err := r.linkSessions(); err != nil {
+		return err
+	}
 	r.dumped = true
 	r.whole = r.Trouble == nil || len(r.Members)+len(r.Locks) > 0
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/xml"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -12,7 +13,7 @@ const (
 	glyph      = 7.3
 	lineHeight = 16
 	padding    = 10
-	rowGap     = 34
+	rowGap     = 44
 	columnGap  = 60
 	margin     = 24
 )
@@ -34,9 +35,11 @@ func (g *graph) writeSVG(w *bufio.Writer) {
 		fmt.Fprintf(w, `<text x="%d" y="%d">nobody waits in %s</text>`+"\n", margin, margin+lineHeight, escaped(quoted(g.arena)))
 	}
 	marked := g.marked()
+	var labels strings.Builder // above all lines
 	for i, e := range g.edges {
-		g.draw(w, e, boxes, marked[e], i)
+		g.draw(w, &labels, e, boxes, marked[e], i)
 	}
+	w.WriteString(labels.String())
 	for _, a := range g.actors {
 		b := boxes[a]
 		fmt.Fprintf(w, `<rect x="%.0f" y="%.0f" width="%.0f" height="%.0f" rx="6" fill="#f6f6f6" stroke="#333"/>`+"\n", b.x, b.y, b.width, b.height)
@@ -79,7 +82,7 @@ func (g *graph) place() (boxes map[*actor]*box, width, height float64) {
 			for _, text := range b.lines {
 				b.width = max(b.width, float64(len([]rune(text)))*glyph+2*padding)
 			}
-			b.height = float64(len(b.lines))*lineHeight + 2*padding - 4
+			b.height = max(float64(len(b.lines))*lineHeight+2*padding-4, float64(g.waitingFor(a)+1)*lineHeight*1.3)
 			boxes[a] = b
 			y += b.height + rowGap
 			widest = max(widest, b.width)
@@ -92,12 +95,19 @@ func (g *graph) place() (boxes map[*actor]*box, width, height float64) {
 		x += widest + columnGap + label
 		width, height = max(width, x), max(height, y)
 	}
-	return boxes, width + margin, height + margin
+	return boxes, width + margin, height + margin + 3*lineHeight
+}
+
+func (g *graph) waitingFor(a *actor) (n int) {
+	for _, e := range g.edges {
+		n += one(e.to == a)
+	}
+	return n
 }
 
 // draw leads from the left of who waits to the right of who holds; back round
 // below what is between if the holder stands to the right.
-func (g *graph) draw(w *bufio.Writer, e *edge, boxes map[*actor]*box, marked bool, number int) {
+func (g *graph) draw(w, labels io.Writer, e *edge, boxes map[*actor]*box, marked bool, number int) {
 	from, to := boxes[e.from], boxes[e.to]
 	colour, end := "#555", "end"
 	if marked {
@@ -124,12 +134,12 @@ func (g *graph) draw(w *bufio.Writer, e *edge, boxes map[*actor]*box, marked boo
 	} else {
 		x1, x2 = from.x+from.width/2, to.x+to.width/2
 		y1, y2 = from.y+from.height, to.y+to.height
-		low := max(y1, y2) + rowGap
+		low := max(y1, y2) + rowGap + float64(number%4)*lineHeight
 		path = fmt.Sprintf("M%.0f %.0f C%.0f %.0f %.0f %.0f %.0f %.0f", x1, y1, x1, low, x2, low, x2, y2)
-		labelX, labelY = (x1+x2)/2-float64(len([]rune(g.caption(e))))*glyph/2, low-4
+		labelX, labelY = (x1+x2)/2-float64(len([]rune(g.caption(e))))*glyph/2, y1+(low-y1)*3/4+4
 	}
 	fmt.Fprintf(w, `<path d="%s" fill="none" stroke="%s" stroke-width="1.5" marker-end="url(#%s)"/>`+"\n", path, colour, end)
-	fmt.Fprintf(w, `<text x="%.0f" y="%.0f" fill="%s" stroke="#fff" stroke-width="3" paint-order="stroke">%s</text>`+"\n", labelX, labelY, colour, escaped(g.caption(e)))
+	fmt.Fprintf(labels, `<text x="%.0f" y="%.0f" fill="%s" stroke="#fff" stroke-width="3" paint-order="stroke">%s</text>`+"\n", labelX, labelY, colour, escaped(g.caption(e)))
 }
 
 func escaped(text string) string {

@@ -67,7 +67,7 @@ func TestTerminal(t *testing.T) {
 	if got := escapes.ReplaceAllString(plain, "") + "\n"; got != off {
 		t.Errorf("wide enough a terminal shows\n%s\nwant\n%s", got, off)
 	}
-	if first := onTerminal(t, 80, "locks", billing)[3]; !strings.HasPrefix(first, "busy ") || !strings.HasSuffix(first, "…") {
+	if first := onTerminal(t, 80, "locks", billing, "--name", "busy")[1]; !strings.HasPrefix(first, "busy ") || !strings.HasSuffix(first, "…") {
 		t.Errorf("80 columns: %q", first)
 	}
 }

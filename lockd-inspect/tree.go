@@ -52,11 +52,11 @@ func (t *tree) line(indent, text string) {
 
 func (t *tree) root(a *actor) {
 	m := a.members[0]
-	text := fmt.Sprintf("pid %d", m.PID)
+	text := a.who()
 	if is := m.plight(); is != "" {
 		text += " " + is
 	}
-	t.line("", text+"  "+m.described())
+	t.line("", text+"  "+a.described())
 	t.below(a, "")
 }
 
@@ -81,7 +81,7 @@ func (t *tree) below(a *actor, indent string) {
 		t.line(indent+branch, "holds "+quoted(name))
 		for k, e := range waits[name] {
 			branch, deeper := branches(k == len(waits[name])-1)
-			text, label := fmt.Sprintf("pid %d %s", e.from.members[0].PID, e.waits(t.taken)), "  "+quoted(e.from.members[0].Label)
+			text, label := e.from.who()+" "+e.waits(t.taken), "  "+e.from.called()
 			switch {
 			case slices.Contains(t.path, e.from):
 				t.line(indent+next+branch, text+"  ↺ "+t.cycleName(e)+label)

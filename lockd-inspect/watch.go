@@ -20,7 +20,8 @@ type event struct {
 	Text  string  `json:"text"`
 }
 
-const watchHelp = `attached, left     a process came, or went in order
+const watchHelp = `watching           the first line: from now on nothing is missed that lasts
+attached, left     a process came, or went in order
 died               a member is proven gone, and not settled yet
 settled            what a dead member held has been given back
 taken, released    somebody has the lock, or has it no more
@@ -30,7 +31,7 @@ inherited          from a dead owner to an heir
 abandoned          its owner ended without releasing it
 repaired           an heir marked it consistent
 resized            a semaphore has another number of tickets
-deadlock           a cycle of waits is there that was not before`
+deadlock, broken   a cycle of waits in which nobody can go on came, ended`
 
 func watchVerb() *verb {
 	v := newVerb("watch", "ARENA", "one line for each event, as far as looking can tell", `Looks at the arena again and again and says what has changed in between. What
@@ -40,7 +41,7 @@ how fast the locks are. It ends when the arena is removed.
 `+watchHelp)
 	asJSON := v.flags.Bool("json", false, "JSON, one event a line")
 	interval := v.flags.Duration("interval", 100*time.Millisecond, "how often to look")
-	count := v.flags.Int("count", 0, "end after so many events; 0 goes on")
+	count := v.flags.Int("count", 0, "end after so many more events; 0 goes on")
 	v.takes = []argument{anArena}
 	v.run = func(t *tool, args []string) int {
 		name, ok := t.one(v, args, "which arena")
@@ -54,6 +55,11 @@ how fast the locks are. It ends when the arena is removed.
 		defer stop()
 		before, err := t.live(name)
 		if err != nil {
+			t.complain("%v", err)
+			return exitCannotTell
+		}
+		begin := event{At: before.Taken, Event: "watching", Text: fmt.Sprintf("%s, every %v", quoted(before.Arena.Name), *interval)}
+		if err := t.tell(begin, *asJSON); err != nil {
 			t.complain("%v", err)
 			return exitCannotTell
 		}

@@ -106,6 +106,9 @@ var memberColumns = []column[memberRow]{
 		}
 		return nil
 	}).onDemand(),
+	number("sessions", "that it has open", func(m memberRow) any {
+		return len(m.report.sessionsWith(m.member, func(*session) bool { return true }))
+	}).onDemand(),
 	text("heirs", "those that keep what an ended run holds, as far as you may see", func(m memberRow) any { return listed(heirs(m.Heirs)) }).onDemand(),
 	number("member", "where it is in the member table", func(m memberRow) any { return m.Index }).onDemand(),
 	number("generation", "of that entry", func(m memberRow) any { return m.Generation }).onDemand(),
@@ -180,12 +183,18 @@ func whoVerb() *verb {
 	v := newVerb("who", "ARENA [PID]", "the processes attached to an arena, and what each holds and waits for",
 		`Lists the processes that are attached, and those that died attached and have
 not been settled. With a PID only that one; the exit code is 1 if it is not
-attached.`+dumpHint)
+attached. With --sessions it lists sessions instead, as they describe themselves:
+PID, SESSION, LABEL, HOLDS, WAITS, WAITING, PROCESS are their columns.`+dumpHint)
+	bySession := v.flags.Bool("sessions", false, "list the sessions of the processes instead")
 	l.flags(v.flags)
 	v.columns = helpOn(memberColumns)
 	v.takes = []argument{anArena, aPID}
 	v.run = func(t *tool, args []string) int {
 		columns, err := choose(memberColumns, l.columns, l.json)
+		ofSessions, wrong := choose(sessionColumns, l.columns, l.json)
+		if *bySession {
+			err = wrong
+		}
 		pid := 0
 		if err == nil && len(args) == 2 {
 			if pid, err = strconv.Atoi(args[1]); err != nil || pid <= 0 {
@@ -205,18 +214,28 @@ attached.`+dumpHint)
 			t.complain("%v", err)
 			return exitCannotTell
 		}
-		rows := memberRows(r)
+		rows, sessions := memberRows(r), r.sessionRows()
 		if pid > 0 {
 			rows = slices.DeleteFunc(rows, func(m memberRow) bool { return int(m.PID) != pid })
+			sessions = slices.DeleteFunc(sessions, func(s sessionRow) bool { return int(s.PID) != pid })
 		}
-		if err := ordered(memberColumns, l.sort, rows); err != nil {
-			return t.misused(v, err)
+		wrong = ordered(memberColumns, l.sort, rows)
+		if *bySession {
+			wrong = ordered(sessionColumns, l.sort, sessions)
+		}
+		if wrong != nil {
+			return t.misused(v, wrong)
 		}
 		front := ""
 		if l.json {
 			front = fmt.Sprintf(`"arena":%s,`, jsonRow(arenaColumns, rowOf(r)))
 		}
-		code := write(t, l, columns, slices.Values(rows), front, "members")
+		var code int
+		if *bySession {
+			code = write(t, l, ofSessions, slices.Values(sessions), front, "sessions")
+		} else {
+			code = write(t, l, columns, slices.Values(rows), front, "members")
+		}
 		switch {
 		case err != nil:
 			t.complain("%v", err)

@@ -13,20 +13,22 @@ type Result struct {
 	Actors      int
 	States      int
 	Transitions int
-	Depth       int
+	Depth       int  // steps to the states farthest from the beginning
 	Complete    bool // all states were seen
 	Took        time.Duration
 	Violation   string // empty: none
 	Trace       []string
 }
 
+// Header names the columns of a Result.
+const Header = "model                                             actors     states transitions  steps  seen  seconds"
+
 func (r Result) String() string {
 	all := "all"
 	if !r.Complete {
 		all = "cut"
 	}
-	text := fmt.Sprintf("%-34s %2d actors %10d states %11d transitions  depth %3d  %s  %6.1f s",
-		r.Model, r.Actors, r.States, r.Transitions, r.Depth, all, r.Took.Seconds())
+	text := fmt.Sprintf("%-50s%6d %10d %11d %6d %5s %8.1f", r.Model, r.Actors, r.States, r.Transitions, r.Depth, all, r.Took.Seconds())
 	if r.Violation != "" {
 		text += fmt.Sprintf("\n  %s, after %d steps:\n    %s", r.Violation, len(r.Trace), strings.Join(r.Trace, "\n    "))
 	}
@@ -51,9 +53,6 @@ const (
 	moveSpurious
 	moveEvent
 )
-
-// sure moves come by themselves.
-func (v move) sure() bool { return v.kind == moveStep }
 
 type search struct {
 	m       *Model
@@ -123,7 +122,7 @@ func (x *search) expand(s *State, number uint32, next *queue) bool {
 			x.edges = append(x.edges, edge{number, v})
 			next.push(data)
 		}
-		if v.sure() {
+		if x.sure(s, v) {
 			x.forward.add(n)
 			stuck = stuck && n == number
 		}
@@ -145,6 +144,12 @@ func (x *search) expand(s *State, number uint32, next *queue) bool {
 		return false
 	}
 	return good
+}
+
+// sure tells whether a move comes by itself. Nobody has to die for it, nobody
+// has luck, and nobody comes back to lock once more.
+func (x *search) sure(s *State, v move) bool {
+	return v.kind == moveStep && (x.m.Actors[v.who].Helper || !s.Idle(int(v.who)))
 }
 
 // moves calls visit with all that can happen next.

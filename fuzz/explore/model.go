@@ -52,7 +52,7 @@ type Event struct {
 }
 
 func (m *Model) name(at Addr) string {
-	if n := m.Words[at]; n != "" {
+	if n := m.Words[at&^high]; n != "" {
 		return n
 	}
 	return fmt.Sprintf("word %d", at)

@@ -72,13 +72,18 @@ type nameBinding uint64
 func bindingTo(slot int, generation uint32) nameBinding {
 	return nameBinding(slot+1)<<32 | nameBinding(generation)
 }
-func (b nameBinding) slot() int          { return int(b>>32) - 1 }
+
+func (b nameBinding) slot() int { return int(b>>32) - 1 }
+
 func (b nameBinding) generation() uint32 { return uint32(b) }
 
 func (x *names) bindingAt(process, name int) Addr { return x.bound[process*x.setup.Names+name] }
-func (x *names) process(p *P) int                 { return x.Actors[p.Self].Process }
-func (x *names) self(p *P) robust.Word            { return selfOf(x.process(p)) }
-func (x *names) lifeOf(p *P, i int) words.Life    { return words.Life(p.Load(x.life[i])) }
+
+func (x *names) process(p *P) int { return x.Actors[p.Self].Process }
+
+func (x *names) self(p *P) robust.Word { return selfOf(x.process(p)) }
+
+func (x *names) lifeOf(p *P, i int) words.Life { return words.Life(p.Load(x.life[i])) }
 
 // check looks for a name in two slots. A slot whose word is ahead has lost its
 // name already.
@@ -113,8 +118,11 @@ func (x *names) user(p *P) {
 	}
 }
 
-func (x *names) entered(p *P, name int) {
+func (x *names) entered(p *P, name int, b nameBinding) {
 	p.Ghost(func(s *State) {
+		if life := words.Life(s.Mem[x.life[b.slot()]]); s.Mem[x.hash[b.slot()]] != uint64(name+1) || life.Generation() != b.generation() {
+			p.Fail("process %d takes name %d, and has the slot of another", x.process(p)+1, name+1)
+		}
 		if h := s.Mem[x.holder[name]]; h != 0 {
 			p.Fail("process %d and %d both hold name %d", h, x.process(p)+1, name+1)
 		}
@@ -148,7 +156,7 @@ func (x *names) lock(p *P, name int) nameBinding {
 	for top := p.Mark(); ; p.Again(top) {
 		b := nameBinding(p.Do("has binding", func(s *State) uint64 { return s.Mem[at] }))
 		if b != 0 && p.CAS(x.word[b.slot()], uint64(robust.Free(b.generation())), uint64(x.self(p))) {
-			x.entered(p, name)
+			x.entered(p, name, b)
 			return b
 		}
 		if !x.stale(p, b) {
@@ -182,7 +190,7 @@ func (x *names) take(p *P, name int, b nameBinding) outcome {
 			return stale
 		case w.IsFree():
 			if p.CAS(x.word[b.slot()], uint64(w), uint64(w.Taken(x.self(p)))) {
-				x.entered(p, name)
+				x.entered(p, name, b)
 				return taken
 			}
 		default:
@@ -201,14 +209,14 @@ func (x *names) reclaim(p *P, name int, b nameBinding, w robust.Word) outcome {
 		return busy
 	}
 	if x.setup.Break == "reclaim trusts its binding" {
-		x.entered(p, name)
+		x.entered(p, name, b)
 		return taken
 	}
 	if x.stale(p, b) {
 		x.letGo(p, b.slot())
 		return stale
 	}
-	x.entered(p, name)
+	x.entered(p, name, b)
 	return taken
 }
 
@@ -265,226 +273,5 @@ func (x *names) bind(p *P, name int) bool {
 		}) != 0 {
 			return true
 		}
-	}
-}
-
-func (x *names) lookup(p *P, name int) nameBinding {
-	if b := nameBinding(p.Call(func() uint64 { return uint64(x.walk(p, name)) })); b != 0 {
-		return b
-	}
-	return x.insert(p, name)
-}
-
-func (x *names) walk(p *P, name int) nameBinding {
-	i := int(p.Load(x.head)) - 1
-	for steps := 0; i >= 0 && steps <= x.setup.Slots; steps++ {
-		generation := uint32(p.Call(func() uint64 { return uint64(x.match(p, i, name)) }))
-		if generation != 0 {
-			return bindingTo(i, generation)
-		}
-		i = int(p.Load(x.next[i])) - 1
-	}
-	return 0
-}
-
-// match returns the generation that the name is in the slot in, or 0.
-func (x *names) match(p *P, i, name int) uint32 {
-	life := x.lifeOf(p, i)
-	if p.Load(x.hash[i]) != uint64(name+1) || !life.IsLock() {
-		return 0
-	}
-	if x.setup.Break != "look-up believes a slot that is being evicted" && words.Astray(p.Word(x.word[i]), life) || x.lifeOf(p, i) != life {
-		return 0
-	}
-	return life.Generation()
-}
-
-// insert claims a slot, and puts the name into it unless it is there by now.
-func (x *names) insert(p *P, name int) nameBinding {
-	i := int(p.Call(func() uint64 { return uint64(x.claim(p) + 1) })) - 1
-	if i < 0 {
-		return 0
-	}
-	b := nameBinding(p.Call(func() uint64 { return uint64(x.insertClaimed(p, name, i)) }))
-	if b.slot() != i {
-		p.CAS(x.life[i], uint64(words.ClaimedLife(memberOf(x.process(p)))), words.Empty)
-	}
-	return b
-}
-
-// claim is claimIdle; the hand may stand anywhere. -1: none was to be had.
-func (x *names) claim(p *P) int {
-	i := p.Choose("which slot", x.setup.Slots)
-	life := x.lifeOf(p, i)
-	switch life.Phase() {
-	case words.Empty:
-		if p.Word(x.word[i]).Generation() < x.setup.Last && p.CAS(x.life[i], words.Empty, uint64(words.ClaimedLife(memberOf(x.process(p))))) {
-			return i
-		}
-	case words.Live:
-		if p.Word(x.word[i]) == robust.Free(life.Generation()) && x.evict(p, i, life) {
-			return i
-		}
-	}
-	return -1
-}
-
-func (x *names) insertClaimed(p *P, name, claimed int) nameBinding {
-	x.latchStripe(p)
-	if x.setup.Break != "newcomer does not look again under the latch" {
-		if b := nameBinding(p.Call(func() uint64 { return uint64(x.walk(p, name)) })); b != 0 {
-			x.unlatch(p)
-			return b
-		}
-	}
-	generation := uint32(p.Call(func() uint64 { return uint64(x.fill(p, name, claimed)) }))
-	p.Call(func() uint64 {
-		p.Store(x.next[claimed], p.Load(x.head))
-		p.Store(x.head, uint64(claimed+1))
-		return 0
-	})
-	x.unlatch(p)
-	return bindingTo(claimed, generation)
-}
-
-func (x *names) fill(p *P, name, i int) uint32 {
-	generation := p.Word(x.word[i]).Generation() + 1
-	if x.setup.Break == "reuse in the same generation" {
-		generation = max(generation-1, 1)
-	}
-	p.Store(x.hash[i], uint64(name+1))
-	if x.setup.Break == "fences begin anew" {
-		p.Store(x.fence[i], 0)
-	} else {
-		p.Store(x.fence[i], p.Load(x.fenceHigh))
-	}
-	p.Store(x.word[i], uint64(robust.Free(generation)))
-	p.Store(x.life[i], uint64(words.LiveLife(generation, 1, 1)))
-	return generation
-}
-
-// latchStripe takes the latch and brings the chain up to date.
-func (x *names) latchStripe(p *P) {
-	p.Call(func() uint64 {
-		for top := p.Mark(); ; p.Again(top) {
-			w := robust.Word(p.Await("waits for the latch", func(s *State) bool {
-				w := robust.Word(s.Mem[x.latch])
-				return w.IsFree() || x.ProcessDead(s, processOf(w.Owner()))
-			}, func(s *State) uint64 { return s.Mem[x.latch] }))
-			if x.tryLatch(p, w) {
-				return 0
-			}
-		}
-	})
-}
-
-// tryLatch takes the latch from nobody, or from a dead.
-func (x *names) tryLatch(p *P, w robust.Word) bool {
-	if w.IsFree() {
-		if !p.CAS(x.latch, uint64(w), uint64(w.Taken(x.self(p)))) {
-			return false
-		}
-		if w.Has(robust.Abandoned) {
-			x.rebuild(p)
-		}
-		return true
-	}
-	if p.Do("judges the latch's holder", func(s *State) uint64 { return flag(x.ProcessDead(s, processOf(w.Owner()))) }) == 0 ||
-		!p.CAS(x.latch, uint64(w), uint64(w.Reclaimed(x.self(p)))) {
-		return false
-	}
-	if x.setup.Break != "no rebuild after a death" {
-		x.rebuild(p)
-	}
-	return true
-}
-
-func (x *names) unlatch(p *P) { p.Store(x.latch, 0) }
-
-func (x *names) evict(p *P, i int, life words.Life) bool {
-	hash := p.Load(x.hash[i])
-	if p.Call(func() uint64 { return flag(x.tryLatch(p, p.Word(x.latch))) }) == 0 {
-		return false
-	}
-	free := robust.Free(life.Generation())
-	if x.lifeOf(p, i) != life || p.Load(x.hash[i]) != hash || life.Generation() >= x.setup.Last ||
-		x.setup.Break != "evict without the word" && !p.CAS(x.word[i], uint64(free), uint64(robust.Free(life.Generation()+1))) {
-		x.unlatch(p)
-		return false
-	}
-	p.Call(func() uint64 { x.unlink(p, i); return 0 })
-	p.Call(func() uint64 { x.emptied(p, i, words.ClaimedLife(memberOf(x.process(p)))); return 0 })
-	x.unlatch(p)
-	return true
-}
-
-func (x *names) unlink(p *P, i int) {
-	link := x.head
-	for range x.setup.Slots {
-		at := int(p.Load(link)) - 1
-		if at < 0 {
-			return
-		}
-		if at == i {
-			p.Store(link, p.Load(x.next[at]))
-			return
-		}
-		link = x.next[at]
-	}
-}
-
-func (x *names) emptied(p *P, i int, life words.Life) {
-	fence := p.Load(x.fence[i])
-	p.Call(func() uint64 {
-		for top := p.Mark(); ; p.Again(top) {
-			old := p.Load(x.fenceHigh)
-			if old >= fence || p.CAS(x.fenceHigh, old, fence) {
-				return 0
-			}
-		}
-	})
-	p.Store(x.life[i], uint64(life))
-}
-
-// rebuild makes the chain anew and finishes evictions that were cut short.
-func (x *names) rebuild(p *P) {
-	p.Call(func() uint64 {
-		p.Store(x.head, 0)
-		for i := range x.setup.Slots {
-			p.Call(func() uint64 {
-				life := x.lifeOf(p, i)
-				if !life.IsLock() {
-					return 0
-				}
-				if w := p.Word(x.word[i]); words.Astray(w, life) && w.Generation() > life.Generation() && !w.Has(robust.Abandoned) {
-					x.emptied(p, i, words.Empty)
-					return 0
-				}
-				p.Store(x.next[i], p.Load(x.head))
-				p.Store(x.head, uint64(i+1))
-				return 0
-			})
-		}
-		return 0
-	})
-}
-
-// settle is settleSlot and settleClaim for one slot.
-func (x *names) settle(p *P) {
-	i := p.Choose("which slot", x.setup.Slots)
-	dead := func(s *State, m robust.Member) bool { return m.Index != 0 && x.ProcessDead(s, processOf(m)) }
-	life := words.Life(p.Await("settles", func(s *State) bool {
-		life, w := words.Life(s.Mem[x.life[i]]), robust.Word(s.Mem[x.word[i]])
-		return life.Phase() == words.Claimed && dead(s, life.Claimer()) || dead(s, w.Owner())
-	}, func(s *State) uint64 { return s.Mem[x.life[i]] }))
-	if life.Phase() == words.Claimed && p.Do("judges the claimer", func(s *State) uint64 { return flag(dead(s, life.Claimer())) }) != 0 {
-		p.CAS(x.life[i], uint64(life), words.Empty)
-	}
-	w := p.Word(x.word[i])
-	if w.IsFree() || p.Do("judges the owner", func(s *State) uint64 { return flag(dead(s, w.Owner())) }) == 0 {
-		return
-	}
-	if p.CAS(x.word[i], uint64(w), uint64(w.Reclaimed(x.self(p)))) {
-		x.letGo(p, i)
 	}
 }

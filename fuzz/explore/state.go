@@ -17,6 +17,9 @@ const (
 // only the invariants look at.
 type Addr uint8
 
+// high is the other half of a word, for who sleeps on it or wakes.
+const high Addr = 1 << 7
+
 // status is what an actor is up to.
 type status uint8
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,6 +54,9 @@ type seated struct {
 	stopped bool
 	ordered uint32
 	killed  bool
+	byCrash bool // killed itself at a point that it was told
+	seat    int
+	gone    chan struct{}
 }
 
 func newDirector(p plan, stderr io.Writer) (*director, error) {
@@ -112,11 +116,24 @@ func (d *director) count() counts {
 	return d.counts
 }
 
-// seat starts a worker in a seat whose last one was reaped.
+// seat starts a worker in a seat whose last one was reaped, and another when
+// it has ended.
 func (d *director) seat(i int) {
-	s := &seated{}
+	s := d.employ(i)
+	d.lives.Go(func() {
+		if <-s.gone; s.cmd.Process != nil {
+			d.seat(i)
+		}
+	})
+}
+
+// employ starts a worker. s.gone is closed when it has ended, or at once if
+// all are leaving.
+func (d *director) employ(i int, env ...string) *seated {
+	s := &seated{seat: i, gone: make(chan struct{})}
 	s.cmd = exec.Command(d.exe, workerRole, d.plan.dir, strconv.Itoa(i))
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is the director's
+	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.Stderr = &s.errors
 	out, err := s.cmd.StdoutPipe()
 	if err == nil {
@@ -124,11 +141,10 @@ func (d *director) seat(i int) {
 	}
 	if err != nil {
 		d.found("violation: cannot start a process: %v", err)
-		return
 	}
 	if s.cmd.Process == nil {
-		out.Close()
-		return
+		close(s.gone)
+		return s
 	}
 	d.lives.Go(func() {
 		lines := bufio.NewScanner(out)
@@ -143,8 +159,9 @@ func (d *director) seat(i int) {
 			d.found("%s", lines.Text())
 		}
 		d.ended(s, i, s.cmd.Wait())
-		d.seat(i)
+		close(s.gone)
 	})
+	return s
 }
 
 // start does nothing when all are leaving.
@@ -171,6 +188,7 @@ func (d *director) ended(s *seated, i int, err error) {
 	s.on = false
 	d.mu.Unlock()
 	suicide := who(d.board.seats[i].suicide.Load()).pid() == s.cmd.Process.Pid
+	told := slices.ContainsFunc(s.cmd.Env, func(v string) bool { return strings.HasPrefix(v, "LOCKD_CRASH=") })
 	status := s.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	switch {
 	case killed && status.Signal() == syscall.SIGKILL:
@@ -178,6 +196,8 @@ func (d *director) ended(s *seated, i int, err error) {
 		d.mu.Lock()
 		d.counts.Kills++
 		d.mu.Unlock()
+	case told && status.Signal() == syscall.SIGKILL:
+		s.byCrash = true
 	case err == nil && (s.ordered != orderGoOn || killed):
 	default:
 		text := s.errors.String()

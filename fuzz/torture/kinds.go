@@ -149,6 +149,9 @@ func (t *turn) recovered(dead who) {
 // dwell is what takes time inside, and for some is the end.
 func (t *turn) dwell() {
 	switch n := t.r.IntN(1024); {
+	case t.way == slow:
+		time.Sleep(time.Duration(t.r.IntN(2000)) * time.Microsecond)
+	case n == 0 && t.way == calm:
 	case n == 0:
 		t.killItself()
 	case n < 32:

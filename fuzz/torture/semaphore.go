@@ -55,7 +55,7 @@ func semaphoreTurn(t *turn) {
 func (t *turn) useTickets(name string, s *arena.Semaphore, n int, desk *[16]atomic.Uint64, most int, may ...error) {
 	try := t.attempt()
 	defer try.end()
-	var held *arena.Tickets
+	var held arena.Tickets
 	if t.r.IntN(4) == 0 {
 		var ok bool
 		if held, ok = s.TryAcquire(n); !ok {
@@ -87,7 +87,7 @@ func (t *turn) useTickets(name string, s *arena.Semaphore, n int, desk *[16]atom
 	t.give(name, held, numbers, desk)
 }
 
-func (t *turn) give(name string, held *arena.Tickets, numbers []int, desk *[16]atomic.Uint64) {
+func (t *turn) give(name string, held arena.Tickets, numbers []int, desk *[16]atomic.Uint64) {
 	for _, n := range numbers {
 		if was := who(desk[n].Swap(0)); was != t.me {
 			t.violated("%s in %s: %v gives ticket %d back, which %v has", name, t.opening.name, t.me, n, was)

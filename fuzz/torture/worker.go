@@ -49,8 +49,16 @@ type worker struct {
 	seat     int
 	me       who
 	openings []*opening
+	way      string
 	quit     atomic.Bool
 }
+
+// The ways of a worker, in LOCKD_TORTURE: it does not kill itself, and it takes
+// its time inside.
+const (
+	calm = "calm"
+	slow = "slow"
+)
 
 // arenas are what a run has. The fickle one is removed again and again.
 var arenas = []struct {
@@ -76,7 +84,7 @@ func work(dir string, seat int) error {
 	if err != nil {
 		return err
 	}
-	w := &worker{board: b, seat: seat, me: whoIs(os.Getpid(), seat)}
+	w := &worker{board: b, seat: seat, me: whoIs(os.Getpid(), seat), way: os.Getenv("LOCKD_TORTURE")}
 	for _, a := range arenas {
 		w.openings = append(w.openings, &opening{name: a.name, dir: dir, path: filepath.Join(dir, a.name), maxLocks: a.maxLocks})
 	}

@@ -38,9 +38,10 @@ type contender struct {
 type sample struct {
 	ns     float64    // perOperation
 	ops    float64    // perSecond
+	cpu    float64    // ns of processor time of all, for each operation
 	counts []uint64   // how much each process or goroutine did
 	waits  *histogram // latency
-	allocs float64    // for each operation
+	allocs *float64   // for each operation, where they were counted
 	lost   int        // how often what was waited for never came
 }
 

@@ -29,8 +29,8 @@ type tick struct {
 }
 
 const (
-	chartWidth, chartHeight                   = 820, 440
-	marginLeft, marginTop, marginRight, below = 80, 40, 190, 55
+	chartWidth, chartHeight                   = 880, 440
+	marginLeft, marginTop, marginRight, below = 80, 40, 250, 55
 )
 
 // colours can be told apart with any eyes; the first is ours.
@@ -94,7 +94,7 @@ func (s scale) ticks(text func(float64) string) []tick {
 	return list
 }
 
-func plain(v float64) string { return fmt.Sprintf("%g", v) }
+func plain(v float64) string { return fmt.Sprintf("%.0f", v) }
 
 func escaped(text string) string {
 	var b strings.Builder

@@ -22,7 +22,8 @@ type reply struct {
 	NS      float64     `json:"ns,omitempty"`      // per operation, the median of batches
 	Ops     uint64      `json:"ops,omitempty"`     // operations done
 	Elapsed int64       `json:"elapsed,omitempty"` // in so many ns
-	Allocs  float64     `json:"allocs,omitempty"`  // per operation
+	CPU     int64       `json:"cpu,omitempty"`     // ns of processor time in that, user and system
+	Allocs  *float64    `json:"allocs,omitempty"`  // per operation
 	Counts  []uint64    `json:"counts,omitempty"`  // of each goroutine
 	Waits   [][2]uint64 `json:"waits,omitempty"`   // a histogram
 	Largest uint64      `json:"largest,omitempty"`

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lockd/arena"
 )
 
@@ -102,6 +104,7 @@ func (c *crew) throughput(d time.Duration, request string) (sample, error) {
 	done, longest := uint64(0), int64(1)
 	for _, r := range replies {
 		done += r.Ops
+		s.cpu += float64(r.CPU)
 		longest = max(longest, r.Elapsed)
 		s.counts = append(s.counts, r.Ops)
 		if len(r.Counts) > 0 {
@@ -113,6 +116,7 @@ func (c *crew) throughput(d time.Duration, request string) (sample, error) {
 		return s, fmt.Errorf("the section was entered %d times and counted %d: no mutual exclusion", done, c.page.counter)
 	}
 	s.ops = float64(done) / (float64(longest) / 1e9)
+	s.cpu /= float64(done)
 	return s, nil
 }
 
@@ -166,16 +170,25 @@ func init() {
 func together(n int, f func() uint64) reply {
 	r := reply{Counts: make([]uint64, n)}
 	var all sync.WaitGroup
-	began := now()
+	began, used := now(), processorTime()
 	for i := range n {
 		all.Go(func() { r.Counts[i] = f() })
 	}
 	all.Wait()
-	r.Elapsed = now() - began
+	r.Elapsed, r.CPU = now()-began, processorTime()-used
 	for _, done := range r.Counts {
 		r.Ops += done
 	}
 	return r
+}
+
+// processorTime is what this process has used so far, in ns.
+func processorTime() int64 {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
 }
 
 // The two loops are the same but for the type, whose methods are inlined. All

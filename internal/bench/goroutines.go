@@ -81,10 +81,14 @@ func (c *crew) reads(request string) func() (sample, error) {
 	return func() (sample, error) {
 		replies, err := c.turn(c.stage.env.plan.turn, func(int) string { return request })
 		var s sample
+		done := uint64(0)
 		for _, r := range replies {
+			done += r.Ops
+			s.cpu += float64(r.CPU)
 			s.ops += float64(r.Ops) / (float64(max(r.Elapsed, 1)) / 1e9)
 			s.counts = append(s.counts, r.Ops)
 		}
+		s.cpu /= float64(max(done, 1))
 		return s, err
 	}
 }

@@ -169,6 +169,7 @@ func (s *settings) run(ctx context.Context, stdout, stderr io.Writer) (err error
 	var rows []row
 	var failed error
 	out := json.NewEncoder(stdout)
+	out.SetEscapeHTML(false)
 	for i, c := range cases {
 		fmt.Fprintf(stderr, "%3d/%d %s\n", i+1, len(cases), c.name)
 		list, err := e.run(c, s.plan.rounds)

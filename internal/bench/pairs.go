@@ -91,7 +91,7 @@ func (s *stage) askPeer(lock, request string) (func() (sample, error), error) {
 func (s *stage) rounds(c *child, request string) func() (sample, error) {
 	return func() (sample, error) {
 		r, err := c.ask(s.env.ctx, "%s %d", request, s.env.plan.turn.Nanoseconds())
-		return sample{ns: r.NS, allocs: r.Allocs}, err
+		return sample{ns: r.NS, allocs: r.Allocs, cpu: float64(r.CPU) / float64(max(r.Ops, 1))}, err
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 func plots(results []result) map[string]*chart {
 	return map[string]*chart{
 		"bench-waits.svg": distributions(results, "How long 8 processes wait for one lock, 55 ns inside", map[string]string{"longest-wait-8": ""}),
-		"bench-kills.svg": distributions(results, "From kill -9 of the owner to the heir", map[string]string{"kill-small": "", "kill-large": ", 1 GiB"}),
+		"bench-kills.svg": distributions(results, "From kill -9 of the owner to the heir", map[string]string{"kill-small": "", "kill-large": ", large victim"}),
 		"bench-processes.svg": {
 			title: "Throughput of one lock over processes, 55 ns inside", x: "processes", y: "sections a second",
 			yText: perSecondText, series: overSize(results, regexp.MustCompile(`^contended-(\d+)$`), ""),

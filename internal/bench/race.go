@@ -42,9 +42,11 @@ func (s *stage) race(start func() (*child, error)) (func() (sample, error), erro
 		longest := int64(1)
 		for _, r := range replies {
 			one.ops += float64(r.Ops)
+			one.cpu += float64(r.CPU)
 			one.counts = append(one.counts, r.Ops)
 			longest = max(longest, r.Elapsed)
 		}
+		one.cpu /= max(one.ops, 1)
 		one.ops /= float64(longest) / 1e9
 		return one, err
 	}, nil
@@ -60,7 +62,7 @@ func init() {
 		for i := range ring {
 			ring[i] = a.Mutex(fmt.Sprintf("track %d", i))
 		}
-		began, steps := now(), uint64(0)
+		began, used, steps := now(), processorTime(), uint64(0)
 		i := 0
 		ring[0].Lock()
 		for steps == 0 || w.page.stop.Load() == 0 {
@@ -71,6 +73,6 @@ func init() {
 			steps++
 		}
 		ring[i].Unlock()
-		return reply{Ops: steps, Elapsed: now() - began}, nil
+		return reply{Ops: steps, Elapsed: now() - began, CPU: processorTime() - used}, nil
 	}
 }

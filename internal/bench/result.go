@@ -30,8 +30,12 @@ type row struct {
 
 	OursAllocs *float64 `json:"ours_allocs,omitempty"`
 
-	OursOps   float64 `json:"ours_ops_per_s,omitempty"`
-	PeerOps   float64 `json:"peer_ops_per_s,omitempty"`
+	OursOps float64 `json:"ours_ops_per_s,omitempty"`
+	PeerOps float64 `json:"peer_ops_per_s,omitempty"`
+	// Processor time of all of them for one operation, which other programs on
+	// the machine disturb less than the throughput.
+	OursCPU   float64 `json:"ours_cpu_ns,omitempty"`
+	PeerCPU   float64 `json:"peer_cpu_ns,omitempty"`
 	OursShare float64 `json:"ours_smallest_share,omitempty"` // of a fair one, over all rounds
 	PeerShare float64 `json:"peer_smallest_share,omitempty"`
 
@@ -69,8 +73,8 @@ type figures struct {
 	ns, low, high float64
 	each          []float64 // by round
 	ops           float64
-	share         float64
-	allocs        float64
+	share, cpu    float64
+	allocs        *float64
 	waits         *histogram
 	tail          *tail
 }
@@ -78,8 +82,10 @@ type figures struct {
 func (m *measured) figures(u unit) figures {
 	var f figures
 	var counts []uint64
+	var cpu []float64
 	for _, s := range m.samples {
 		v := s.ns
+		cpu = append(cpu, s.cpu)
 		switch u {
 		case perSecond:
 			v = s.ops
@@ -98,9 +104,12 @@ func (m *measured) figures(u unit) figures {
 			f.tail.Lost += s.lost
 		}
 		f.each = append(f.each, v)
-		f.allocs += s.allocs / float64(len(m.samples))
+		if s.allocs != nil && (f.allocs == nil || *f.allocs < *s.allocs) {
+			f.allocs = s.allocs // the most of any round
+		}
 	}
 	f.ns, f.low, f.high = quartiles(f.each)
+	f.cpu, _, _ = quartiles(cpu)
 	switch u {
 	case perSecond:
 		f.ops = f.ns
@@ -152,13 +161,10 @@ func rowsOf(c benchCase, list []measured) []row {
 		r := row{
 			Case: c.name, about: c.about, Ours: list[0].name, Peer: m.name, Kind: c.unit.String(), Better: "less",
 			Rounds: len(list[0].samples), OursNS: ours.ns, OursLow: ours.low, OursHigh: ours.high,
-			OursOps: ours.ops, OursShare: ours.share, OursTail: ours.tail,
+			OursOps: ours.ops, OursShare: ours.share, OursCPU: ours.cpu, OursTail: ours.tail, OursAllocs: ours.allocs,
 		}
 		if c.unit == perSecond {
 			r.Better = "more"
-		}
-		if c.unit == perOperation {
-			r.OursAllocs = &ours.allocs
 		}
 		peer := figures{}
 		switch {
@@ -169,7 +175,7 @@ func rowsOf(c benchCase, list []measured) []row {
 		default:
 			peer = m.figures(c.unit)
 			r.PeerNS, r.PeerLow, r.PeerHigh = peer.ns, peer.low, peer.high
-			r.PeerOps, r.PeerShare, r.PeerTail = peer.ops, peer.share, peer.tail
+			r.PeerOps, r.PeerShare, r.PeerCPU, r.PeerTail = peer.ops, peer.share, peer.cpu, peer.tail
 			r.Ratio = finite(ours.ns / peer.ns)
 			if c.unit == perSecond {
 				r.Ratio = finite(ours.ops / peer.ops)

@@ -7,11 +7,11 @@ import (
 	"text/tabwriter"
 )
 
-var columns = []string{"case", "peer", "ours", "spread", "peer's", "spread", "ratio", "spread", "bar", ""}
+var columns = []string{"case", "peer", "ours", "spread", "peer's", "spread", "ratio", "spread", "cpu", "bar", ""}
 
 func (r *row) cells() []string {
 	if r.Skipped != "" {
-		return []string{r.Case, r.Peer, "", "", "", "", "", "", "", "skipped: " + firstLine(r.Skipped)}
+		return []string{r.Case, r.Peer, "", "", "", "", "", "", "", "", "skipped: " + firstLine(r.Skipped)}
 	}
 	mark := ""
 	if r.lost() {
@@ -28,8 +28,16 @@ func (r *row) cells() []string {
 	return []string{
 		r.Case, r.Peer, r.figure(r.OursNS, r.OursOps, r.OursTail), r.spread(r.OursLow, r.OursHigh, r.OursTail),
 		r.figure(r.PeerNS, r.PeerOps, r.PeerTail), r.spread(r.PeerLow, r.PeerHigh, r.PeerTail),
-		ratioText(r.Ratio), ratioText(r.RatioLow) + " … " + ratioText(r.RatioHigh), strings.Join(bars, ", "), mark,
+		ratioText(r.Ratio), ratioText(r.RatioLow) + " … " + ratioText(r.RatioHigh), r.cpu(), strings.Join(bars, ", "), mark,
 	}
+}
+
+// cpu is the ratio of the processor times of one operation.
+func (r *row) cpu() string {
+	if r.OursCPU == 0 || r.PeerCPU == 0 {
+		return ""
+	}
+	return ratioText(r.OursCPU / r.PeerCPU)
 }
 
 func firstLine(s string) string {
@@ -76,10 +84,12 @@ func nanoseconds(ns float64) string {
 	switch {
 	case ns < 100:
 		return fmt.Sprintf("%.1f ns", ns)
-	case ns < 1e4:
+	case ns < 1e3:
 		return fmt.Sprintf("%.0f ns", ns)
+	case ns < 1e5:
+		return fmt.Sprintf("%.2f µs", ns/1e3)
 	case ns < 1e6:
-		return fmt.Sprintf("%.1f µs", ns/1e3)
+		return fmt.Sprintf("%.0f µs", ns/1e3)
 	case ns < 1e9:
 		return fmt.Sprintf("%.2f ms", ns/1e6)
 	}

@@ -149,7 +149,8 @@ func medianBatch(duration time.Duration, batch func(n int)) reply {
 	runtime.ReadMemStats(&after)
 	ops := n * len(took)
 	slices.Sort(took)
-	return reply{NS: took[len(took)/2], Ops: uint64(ops), Allocs: float64(after.Mallocs-before.Mallocs) / float64(ops)}
+	allocs := float64(after.Mallocs-before.Mallocs) / float64(ops)
+	return reply{NS: took[len(took)/2], Ops: uint64(ops), Allocs: &allocs}
 }
 
 // pin keeps all threads of this process on one processor; idle lets anybody

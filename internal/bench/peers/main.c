@@ -38,6 +38,19 @@ uint64_t now(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+// used is the processor time of this process so far, in ns.
+static uint64_t used(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void report(uint64_t done, uint64_t began, uint64_t cpu)
+{
+	printf("{\"ops\":%" PRIu64 ",\"elapsed\":%" PRIu64 ",\"cpu\":%" PRIu64 "}\n", done, now() - began, used() - cpu);
+}
+
 void fail(const char *what)
 {
 	printf("{\"error\":\"%s: %s\"}\n", what, strerror(errno));
@@ -90,9 +103,8 @@ static void pairs(const struct lock *l, uint64_t duration)
 
 static void contend(const struct lock *l, uint64_t inside, uint64_t outside)
 {
-	uint64_t began = now();
-	uint64_t done = l->contend(inside, outside);
-	printf("{\"ops\":%" PRIu64 ",\"elapsed\":%" PRIu64 "}\n", done, now() - began);
+	uint64_t began = now(), cpu = used();
+	report(l->contend(inside, outside), began, cpu);
 }
 
 static void waits(const struct lock *l, uint64_t inside, uint64_t outside)
@@ -144,7 +156,7 @@ __attribute__((noreturn)) static void *idle(void *arg)
 // gives back the last.
 static void race(int tracks)
 {
-	uint64_t began = now(), steps = 0;
+	uint64_t began = now(), cpu = used(), steps = 0;
 	int i = 0;
 	lock_track(0);
 	do {
@@ -155,7 +167,7 @@ static void race(int tracks)
 		steps++;
 	} while (!page->stop);
 	unlock_track(i);
-	printf("{\"ops\":%" PRIu64 ",\"elapsed\":%" PRIu64 "}\n", steps, now() - began);
+	report(steps, began, cpu);
 }
 
 // open_once is what a program does before its first lock when the lock is
@@ -265,12 +277,12 @@ static void answer(const struct lock *l, const char *line)
 	} else if (strcmp(line, "hello\n") == 0) {
 		printf("{\"say\":\"ready\"}\n");
 	} else if (strcmp(line, "read\n") == 0) {
-		uint64_t began = now(), done = 0;
+		uint64_t began = now(), cpu = used(), done = 0;
 		do {
 			l->pairs(16);
 			done += 16;
 		} while (!atomic_load_explicit(&page->stop, memory_order_relaxed));
-		printf("{\"ops\":%" PRIu64 ",\"elapsed\":%" PRIu64 "}\n", done, now() - began);
+		report(done, began, cpu);
 	} else if (strcmp(line, "lock\n") == 0) {
 		l->lock();
 		printf("{\"say\":\"held\"}\n");

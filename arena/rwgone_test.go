@@ -1,0 +1,79 @@
+package arena
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"lockd/internal/proc"
+)
+
+// Deaths of readers and writers that no pidfd tells of.
+
+func init() {
+	rwActs["exec"] = func(*RWMutex) error {
+		exe, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		os.Setenv(roleVariable, "executed")
+		return unix.Exec(exe, []string{exe}, os.Environ())
+	}
+}
+
+// A holder in each mode becomes another program, under the same pid.
+func TestRWHolderExecs(t *testing.T) {
+	needDeath(t)
+	a, m := testRW(t)
+	for _, held := range modes {
+		p := startRW(t, a)
+		do(t, p, held.name)
+		wait := proc.MustBlock(t, "Lock", m.Lock)
+		p.Send("exec")
+		p.Expect("executed")
+		wait()
+		if d, abandoned := m.Abandoned(); abandoned != (held.name == "X") || abandoned && d.PID != p.PID() {
+			t.Errorf("%s: abandoned %v, %+v", held.name, abandoned, d)
+		}
+		m.MarkConsistent()
+		m.Unlock()
+		p.Kill()
+	}
+}
+
+// A member in another pid namespace is neither taken for dead nor missed when
+// it dies, whichever of the two holds, and in whichever mode.
+func TestRWTwoPIDNamespaces(t *testing.T) {
+	needDeath(t)
+	a, m := testRW(t)
+	for _, held := range modes {
+		l := launchNamespaced(t, "rw-actor", []string{a.Path()}, unix.CLONE_NEWPID)
+		p := startRW(t, a)
+		do(t, p, held.name)
+		answer := make(chan string)
+		go func() { answer <- l.ask("X") }()
+		p.Silent()
+		select {
+		case line := <-answer:
+			t.Fatalf("inside, beside %s outside: %s", held.name, line)
+		default:
+		}
+		p.Kill()
+		if line := <-answer; line != "ok" {
+			t.Fatal(line)
+		}
+		if line := l.ask("X-") + l.ask(held.name); line != "okok" {
+			t.Fatal(line)
+		}
+		wait := proc.MustBlock(t, "Lock", m.Lock)
+		l.die()
+		wait()
+		if _, abandoned := m.Abandoned(); abandoned != (held.name == "X") {
+			t.Errorf("%s: abandoned %v", held.name, abandoned)
+		}
+		m.MarkConsistent()
+		m.Unlock()
+		l.end()
+	}
+}

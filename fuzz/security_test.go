@@ -1,0 +1,194 @@
+package fuzz
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lockd/arena"
+	"lockd/internal/proc"
+)
+
+const nobody = 65534
+
+func init() {
+	// creator: path, umask, mode. It creates the arena and says its mode.
+	roles["creator"] = func(args []string) {
+		umask, _ := strconv.ParseUint(args[1], 8, 32)
+		mode, _ := strconv.ParseUint(args[2], 8, 32)
+		unix.Umask(int(umask))
+		a, err := arena.Open(args[0], &arena.Options{Mode: fs.FileMode(mode), Logger: quiet})
+		if err != nil {
+			proc.Say("%v", err)
+			return
+		}
+		defer a.Close()
+		info, err := os.Stat(args[0])
+		if err != nil {
+			proc.Say("%v", err)
+			return
+		}
+		proc.Say("%o", info.Mode())
+	}
+	// swapper: path, uid. It puts all sorts of things where an arena is to be.
+	roles["swapper"] = func(args []string) {
+		path := args[0]
+		uid, _ := strconv.Atoi(args[1])
+		if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(uid), syscall.Setuid(uid)); err != nil && uid != os.Getuid() {
+			proc.Say("%v", err)
+			return
+		}
+		own := path + ".own"
+		os.WriteFile(own, nil, 0o666)
+		proc.Say("swaps")
+		for n := 0; ; n++ {
+			os.Remove(path)
+			switch n % 6 {
+			case 0:
+				os.Symlink(path+".precious", path)
+			case 1:
+				os.Link(path+".precious", path)
+			case 2:
+				os.Symlink("nowhere", path)
+			case 3:
+				unix.Mkfifo(path, 0o666)
+			case 4:
+				// Not written in place: that could cut off what the opener has mapped,
+				// if he is the same user.
+				os.WriteFile(path+".cut", []byte("lockd\x00A1"), 0o666)
+				os.Rename(path+".cut", path)
+			case 5:
+				os.Link(own, path)
+			}
+		}
+	}
+}
+
+// A file has exactly the mode that was asked for, whatever the umask is, and
+// however it comes into being.
+func TestFileMode(t *testing.T) {
+	for _, off := range []string{"", "o_tmpfile"} {
+		for _, c := range [][3]string{{"0", "0", "600"}, {"777", "0", "600"}, {"77", "660", "660"}, {"0", "640", "640"}} {
+			p := proc.Start(t, "creator", []string{shmPath(t), c[0], c[1]}, proc.Env("LOCKD_FEATURES_OFF="+off))
+			p.Expect(c[2])
+		}
+	}
+}
+
+// Somebody else puts links, pipes and files of his own where the arena is to
+// be, all the time. What is opened is never what a link leads to, nor anybody
+// else's, and what the links lead to stays as it is.
+func TestSwappedPath(t *testing.T) {
+	path := shmPath(t)
+	if err := os.Chmod(filepath.Dir(path), 0o777); err != nil { // not sticky: he may remove, too
+		t.Fatal(err)
+	}
+	precious := append([]byte(nil), image(t, 0)...)
+	put(t, path+".precious", precious)
+	uid := os.Getuid()
+	if uid == 0 {
+		uid = nobody
+	}
+	p := proc.Start(t, "swapper", []string{path, strconv.Itoa(uid)})
+	p.Expect("swaps")
+	duration := 2 * time.Second
+	if testing.Short() {
+		duration = 300 * time.Millisecond
+	}
+	opened, refused := 0, 0
+	for until := time.Now().Add(duration); time.Now().Before(until); {
+		a, err := arena.Open(path, &arena.Options{Logger: quiet})
+		switch {
+		case err == nil:
+			opened++
+			if err := ownFile(path); err != nil {
+				t.Fatal(err)
+			}
+			a.Close()
+		case isOneOf(err, []error{
+			arena.ErrUnsafeFile, arena.ErrNotArena, arena.ErrTruncated, arena.ErrBusy, arena.ErrPermission, arena.ErrNotExist,
+		}):
+			refused++
+		default:
+			t.Fatalf("an error of no known kind: %v", err)
+		}
+	}
+	p.Kill()
+	t.Logf("opened %d times, refused %d times", opened, refused)
+	if opened == 0 || refused == 0 {
+		t.Error("one of the two did not get through")
+	}
+	after, err := os.ReadFile(path + ".precious")
+	if err != nil || string(after) != string(precious) {
+		t.Errorf("what the links led to was changed: %v", err)
+	}
+}
+
+// ownFile looks at what this process has open by a path.
+func ownFile(path string) error {
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil
+	}
+	for _, fd := range fds {
+		target, _ := os.Readlink("/proc/self/fd/" + fd.Name())
+		if !strings.HasPrefix(target, filepath.Dir(path)) {
+			continue
+		}
+		number, _ := strconv.Atoi(fd.Name())
+		var st unix.Stat_t
+		if err := unix.Fstat(number, &st); err != nil {
+			return err
+		}
+		if st.Uid != uint32(os.Geteuid()) || st.Mode&unix.S_IFMT != unix.S_IFREG || !strings.HasPrefix(target, path) || strings.Contains(target, "precious") {
+			return fmt.Errorf("it has %s open, of uid %d, mode %#o", target, st.Uid, st.Mode)
+		}
+	}
+	return nil
+}
+
+// Who may write the file can keep others from attaching, by locking the gate;
+// they are told so, soon.
+func TestLockedGate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as they are patient")
+	}
+	path := shmPath(t)
+	put(t, path, image(t, 0))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: 1 << 62, Len: 1024}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock); err != nil {
+		t.Fatal(err)
+	}
+	open := make(chan error, 1)
+	remove := make(chan error, 1)
+	go func() {
+		_, err := arena.Open(path, &arena.Options{Logger: quiet})
+		open <- err
+	}()
+	go func() { remove <- arena.Remove(path) }()
+	for range 2 {
+		select {
+		case err = <-open:
+		case err = <-remove:
+		case <-time.After(proc.Soon):
+			t.Fatal("it hangs")
+		}
+		if !errors.Is(err, arena.ErrBusy) {
+			t.Error(err)
+		}
+	}
+}
