@@ -172,16 +172,16 @@ func (b *breaker) tell(robbed arena.Death, l *lock) int {
 	who := (&party{PID: uint32(robbed.PID), Label: robbed.Label}).title()
 	fmt.Fprintf(b.t.stdout, "took %s away from %s\n", quoted(l.bytes()), who)
 	fmt.Fprintf(b.t.stdout, "the next owner is told that it was abandoned; to repair what it protects: %s -- COMMAND\n", b.call("run --mark-consistent"))
-	fmt.Fprintf(b.t.stdout, "pid %d is told when it unlocks, and cannot take it before; to end it: kill %d\n", robbed.PID, robbed.PID)
 	if uint32(robbed.PID) != l.Owner.PID {
-		b.t.complain("it had changed hands: pid %d was robbed, not pid %d", robbed.PID, l.Owner.PID)
+		b.t.complain("it has changed hands: pid %d was robbed, not pid %d", robbed.PID, l.Owner.PID)
 		return exitFound
 	}
+	fmt.Fprintf(b.t.stdout, "pid %d is told when it unlocks, and cannot take it before; to end it: %s\n", robbed.PID, l.Owner.entry.howToEnd())
 	return exitFine
 }
 
 func (b *breaker) failed(err error, l *lock) int {
-	end := fmt.Sprintf("end the process that holds it: kill %d", l.Owner.PID)
+	end := "end the process that holds it: " + l.Owner.entry.howToEnd()
 	switch {
 	case errors.Is(err, arena.ErrNotHeld):
 		b.t.complain("nothing was taken: %v; look again: %s", explained{err}, b.call("show"))
@@ -194,6 +194,20 @@ func (b *breaker) failed(err error, l *lock) int {
 		b.t.complain("nothing was taken: %v; %s", explained{err}, end)
 	}
 	return exitCannotTell
+}
+
+// howToEnd names no pid that here may be somebody else's: that of a process in
+// another namespace, or of a run that has ended.
+func (m *member) howToEnd() string {
+	switch {
+	case m == nil || m.Foreign:
+		return "in its own pid namespace"
+	case m.Ended && len(m.Heirs) == 0:
+		return "end what its command left running"
+	case m.Ended:
+		return "kill " + heirs(m.Heirs).String()
+	}
+	return fmt.Sprintf("kill %d", m.PID)
 }
 
 // call is how this lock is given to another verb.

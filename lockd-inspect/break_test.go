@@ -76,6 +76,36 @@ func TestBreakHandsOver(t *testing.T) {
 	}
 }
 
+// A run that has ended has no pid any more that one could kill.
+func TestBreakInherited(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	end, finish := fifo(t)
+	p := start(t, asTool, "run", path, "l", "--", "sh", "-c", `"$0" `+asUntil+` "$1" & exit 0`, self(t), end)
+	heir := p.pid()
+	p.exit()
+	code, stdout, stderr := call(nil, "break", "--yes", path, "l")
+	for _, want := range []string{fmt.Sprintf("owner         pid %d, inherited\n", p.Process.Pid), fmt.Sprintf("  kept by     pid %d: ", heir), fmt.Sprintf("to end it: kill %d\n", heir)} {
+		if code != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("exit code %d, %s%s; want %s", code, stdout, stderr, want)
+		}
+	}
+	if code, _, stderr := call(nil, "run", "-n", path, "l", "--", "true"); code != 0 || !strings.Contains(stderr, "was robbed") {
+		t.Errorf("the next: exit code %d, %q", code, stderr)
+	}
+	finish()
+}
+
+func TestHowToEnd(t *testing.T) {
+	for want, m := range map[string]*member{
+		"in its own pid namespace": {PID: 7, Foreign: true}, "kill 7": {PID: 7}, "kill 8 9": {PID: 7, Ended: true, Heirs: []heir{{8, ""}, {9, ""}}},
+		"end what its command left running": {PID: 7, Ended: true},
+	} {
+		if got := m.howToEnd(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestBreakRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a")
 	owner := hold(t, path, "owner", "l", "pass:free", "r:book", "range:x:0:1:rows")
