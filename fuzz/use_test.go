@@ -33,7 +33,7 @@ var opened = []error{
 var used = []error{
 	arena.ErrTimeout, arena.ErrNotHeld, arena.ErrRobbed, arena.ErrKind, arena.ErrTableFull, arena.ErrTickets, arena.ErrTooMany,
 	arena.ErrSize, arena.ErrDestroyed, arena.ErrNoSemaphore, arena.ErrWasHeld, arena.ErrDamaged, arena.ErrMembersFull,
-	context.DeadlineExceeded,
+	arena.ErrDeadlock, arena.ErrMode, context.DeadlineExceeded,
 }
 
 func isOneOf(err error, of []error) bool {
@@ -113,6 +113,10 @@ func (u *user) use(path string) {
 	for name, size := range map[string]int{"s": 0, "full": 2, "shrinks": 0, "ends": 0, "gone": 7, "new s": 11} {
 		u.semaphore(name, size)
 	}
+	for _, name := range []string{"ranges", "new ranges"} {
+		u.ranges(name)
+	}
+	u.session()
 	_, err = a.Semaphores()
 	u.does("list", err)
 	u.look(path)
@@ -204,6 +208,44 @@ func (u *user) semaphore(name string, size int) {
 	u.does("resize", s.Resize(9))
 	u.does("resize", s.ResizeWait(ctx, 4))
 	u.does("destroy", s.Destroy(ctx))
+}
+
+func (u *user) ranges(name string) {
+	r := u.a.Ranges(name)
+	for i, mode := range []arena.Mode{arena.Shared, arena.Exclusive, arena.Shared} {
+		ctx, cancel := u.soon()
+		if !u.does("take", r.Lock(ctx, mode, int64(15*i), 500)) && u.whole {
+			u.t.Errorf("%q is not to be had", name)
+		}
+		cancel()
+	}
+	_, err := r.TryLock(arena.Exclusive, 1000, 1<<41)
+	u.does("try", err)
+	r.Held()
+	u.does("release", r.Release(20, 7))
+	u.does("release all", r.ReleaseAll())
+}
+
+func (u *user) session() {
+	s := u.a.OpenSession(arena.SessionOptions{Label: "user", Trace: true, DeadlockAfter: moment / 8})
+	r := u.a.Ranges("ranges")
+	for _, take := range []func(context.Context) error{
+		func(ctx context.Context) error { return s.Lock(ctx, u.a.Mutex("m")) },
+		func(ctx context.Context) error { return s.RLock(ctx, u.a.RWMutex("rw")) },
+		func(ctx context.Context) error { return s.Upgrade(ctx, u.a.RWMutex("rw")) },
+		func(ctx context.Context) error { _, err := s.Acquire(ctx, u.a.Semaphore("s", 0), 1); return err },
+		func(ctx context.Context) error { return s.LockRange(ctx, r, arena.Exclusive, 0, 12) },
+		func(ctx context.Context) error {
+			return s.LockAll(ctx, arena.Exclusively(u.a.Mutex("new")), arena.Upgradably(u.a.RWMutex("u")))
+		},
+	} {
+		ctx, cancel := u.soon()
+		u.does("session", take(ctx))
+		cancel()
+	}
+	s.Held()
+	u.does("session's ranges", s.ReleaseRanges(r))
+	u.does("session's close", s.Close())
 }
 
 // put makes a file of bytes.
