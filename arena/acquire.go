@@ -63,13 +63,16 @@ type request struct {
 	ctx context.Context
 	// unfailing is for Lock, which waits on when the file was replaced.
 	unfailing bool
-	arena     *Arena    // the opening that it goes through
+	arena     *Arena    // the opening that it goes through; nil: it gives back, or looks, and only the last opening ends that
 	seat      *readSeat // tells a session's detector where it waits to read, if not nil
 }
 
+// isClosed tells whether the opening that it goes through was closed.
+func (r request) isClosed() bool { return r.arena != nil && r.arena.closed.Load() }
+
 func (h *handle) acquire(r request) error {
 	c := h.arena.core
-	if h.arena.closed.Load() || !c.gate.enter() {
+	if r.isClosed() || !c.gate.enter() {
 		return h.explain(ErrClosed, 0)
 	}
 	defer c.gate.leave()
@@ -168,7 +171,7 @@ func (c *core) worthSpinning(w robust.Word, looks int) bool {
 // stopped says why a request should give up, if it should.
 func (c *core) stopped(r request) error {
 	switch {
-	case c.gate.closing(), r.arena.closed.Load():
+	case c.gate.closing(), r.isClosed():
 		return ErrClosed
 	case c.replaced.Load() && !r.unfailing:
 		return ErrReplaced
