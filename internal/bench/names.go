@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"lockd/arena"
 )
 
 // Looking up names: a known one, a new one, a new one when a million others
