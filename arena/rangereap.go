@@ -163,6 +163,13 @@ func (c *core) settleRanges() {
 	}
 }
 
+// settleForRoom is for who finds no room: also what is gone, and nobody could
+// take out when it went, makes some.
+func (c *core) settleForRoom() {
+	c.settleDead()
+	c.settleRanges()
+}
+
 // giveBackRanges gives back, when the process leaves, all that it holds, and
 // says how many of what. Nobody of this process can take any more.
 func (c *core) giveBackRanges(given *list) {
