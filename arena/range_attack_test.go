@@ -284,3 +284,61 @@ func TestRangesLeftForLater(t *testing.T) {
 		t.Errorf("left is %d to %d", b.first, b.last)
 	}
 }
+
+// Four thousand million holders later the numbers come round: two holders are
+// not taken for one.
+func TestRangeNumbersComeRound(t *testing.T) {
+	a := testArena(t, nil)
+	old := a.Ranges("file")
+	tryRange(t, old, true, Exclusive, 0, 10)
+	a.core.ranges.numbers.last = old.holder.number - 1
+	late := a.Ranges("file")
+	tryRange(t, late, false, Shared, 0, 10)
+	old.ReleaseAll()
+	late.ReleaseAll()
+	expectNoRanges(t, a)
+}
+
+// Of one who died only claimed records are left, and nobody can settle him. What
+// another has left undone is done at the next tick all the same.
+func TestTickBesideTheUnsettled(t *testing.T) {
+	a := testArena(t, &Options{Logger: quiet})
+	holder, waiter := a.Ranges("queue"), a.Ranges("queue")
+	tryRange(t, holder, true, Exclusive, 0, 10)
+	c := a.core
+	settler, ok := c.tryLatch(&c.head.settler, settlerDoor)
+	for ; !ok; settler, ok = c.tryLatch(&c.head.settler, settlerDoor) {
+		time.Sleep(time.Millisecond)
+	}
+	defer settler.release()
+	p := startRangeWaiter(t, a.Path())
+	p.Expect("ready")
+	for _, order := range []string{"1 100 10", "1 110 10"} {
+		p.Send("%s", order)
+		p.Expect("ok")
+	}
+	p.Kill()
+	lockRange(t, waiter, Exclusive, 100, 20) // its piece is taken away
+	waiter.ReleaseAll()
+
+	done := lockLater(t, a, waiter, Exclusive, 0, 10)
+	at := holder.holder.pieces[0]
+	r := c.rangeAt(at)
+	r.owner.Store(ownerAfterDeath(r.owner.Load()))
+	granted(t, done)
+	if left := claimedOf(c, c.member); left == 0 {
+		t.Error("nothing of the dead was left")
+	}
+	waiter.ReleaseAll()
+	holder.ReleaseAll()
+}
+
+// claimedOf counts the records that others than a member have claimed.
+func claimedOf(c *core, but robust.Member) (n int) {
+	c.eachRange(func(_ uint32, _ *rangeRecord, owner uint64) {
+		if kindOfRecord(owner) == rangeClaimed && ownerOfRecord(owner) != but {
+			n++
+		}
+	})
+	return n
+}

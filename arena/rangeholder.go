@@ -19,7 +19,7 @@ type rangeHolder struct {
 	name    string
 	number  uint32
 	session uint32
-	where   string       // in the source: who made it
+	where   string       // in the source: who made it; a session's holder has none
 	asking  atomic.Int32 // requests that are not collected or given up yet
 
 	desk   rangeDesk
@@ -191,7 +191,10 @@ func (h *rangeHolder) leaked() {
 		raceAcquire(c, b)
 	}
 	h.giveBackSpares()
-	if n := len(h.pieces); n > 0 {
+	switch n := len(h.pieces); {
+	case n == 0:
+		c.ranges.numbers.free(h.number)
+	case h.where != "":
 		c.log.Error("a handle to ranges was dropped while it held some; they stay held until the process closes the arena or ends",
 			"ranges", h.name, "held", n, "made", h.where)
 	}

@@ -140,9 +140,10 @@ func (c *core) tendRanges() {
 				gone = append(gone, m)
 			}
 		}
-		if !c.buryRanges(b, gone) {
-			c.serveRanges(b, nil, 0, maxOffset)
-		}
+		// The dead may have had nothing but records at hand, or have been buried
+		// by one who died before he served.
+		c.buryRanges(b, gone)
+		c.serveRanges(b, nil, 0, maxOffset)
 	}
 	c.porter.signalAnswered()
 }

@@ -15,7 +15,6 @@ func reportLeak(s *session) {
 	var names list
 	for _, h := range s.held.list {
 		if h.mode == ofRanges && len(h.more.ranges.Held()) == 0 {
-			h.more.ranges.ReleaseAll() // the records that it keeps at hand
 			continue
 		}
 		names.add(h.cell.name)
