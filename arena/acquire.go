@@ -63,13 +63,15 @@ type request struct {
 	ctx context.Context
 	// unfailing is for Lock, which waits on when the file was replaced.
 	unfailing bool
+	// giving is for who gives something back, which a closed opening may.
+	giving bool
 	arena     *Arena    // the opening that it goes through
 	seat      *readSeat // tells a session's detector where it waits to read, if not nil
 }
 
 func (h *handle) acquire(r request) error {
 	c := h.arena.core
-	if h.arena.closed.Load() || !c.gate.enter() {
+	if h.arena.closed.Load() && !r.giving || !c.gate.enter() {
 		return h.explain(ErrClosed, 0)
 	}
 	defer c.gate.leave()
@@ -168,7 +170,7 @@ func (c *core) worthSpinning(w robust.Word, looks int) bool {
 // stopped says why a request should give up, if it should.
 func (c *core) stopped(r request) error {
 	switch {
-	case c.gate.closing(), r.arena.closed.Load():
+	case c.gate.closing(), r.arena.closed.Load() && !r.giving:
 		return ErrClosed
 	case c.replaced.Load() && !r.unfailing:
 		return ErrReplaced
