@@ -65,8 +65,8 @@ type request struct {
 	unfailing bool
 	// giving is for who gives something back, which a closed opening may.
 	giving bool
-	arena     *Arena    // the opening that it goes through
-	seat      *readSeat // tells a session's detector where it waits to read, if not nil
+	arena  *Arena    // the opening that it goes through
+	seat   *readSeat // tells a session's detector where it waits to read, if not nil
 }
 
 func (h *handle) acquire(r request) error {

@@ -20,7 +20,8 @@ import (
 //	5  read all records again: everybody whom it rests on still waits and holds
 //	   by the same words, and the suspect is one again
 //	6  CAS the verdict word to one more, naming the suspect and its wait
-//	7  mark the suspect's wait and cancel it
+//	7  mark the suspect's wait and cancel it; take it away too, and on to the
+//	   next suspect, from 3: what was read serves all
 //
 // Words of sessions carry numbers that do not come back. So between 4 and 5
 // there was a moment at which all that was seen was so; a deadlock that was
@@ -55,6 +56,10 @@ const (
 	// detectTries is how often a suspicion is followed up at once that failed
 	// because something has changed.
 	detectTries = 4
+
+	// lookLasts is how old a second look may be when a verdict rests on it: as
+	// long as somebody gives up by himself, the fewer are told in vain.
+	lookLasts = 2 * time.Millisecond
 
 	// detectDoubts is how often nobody may be able to tell whether a member of
 	// the circle lives, before it counts as alive, as it does to all who wait.
@@ -198,6 +203,7 @@ func (d *detector) try(suspects map[uint32]*sessionWait) (victim *sessionWait, f
 func (d *detector) conclude(seen *sighting, suspects map[uint32]*sessionWait, last verdictWord) (victim *sessionWait, found bool) {
 	c := d.core
 	var again *sighting
+	var looked int64
 	for i := range seen.sessions {
 		x := &seen.sessions[i]
 		w := suspects[x.record]
@@ -222,8 +228,8 @@ func (d *detector) conclude(seen *sighting, suspects map[uint32]*sessionWait, la
 			}
 		}
 		crash.At("detector.suspects")
-		if again == nil {
-			again = c.sight()
+		if now := futex.Now(); again == nil || now-looked > int64(lookLasts) {
+			looked, again = now, c.sight()
 		}
 		again.release(gone)
 		if !variantNoSecondLook && !again.confirms(seen, i, rest) {
@@ -278,6 +284,10 @@ func (c *core) helpVerdict(v verdictWord) {
 // closeVerdict takes the name out of the verdict word when the wait is over, so
 // that it is not taken for another's, later.
 func (c *core) closeVerdict(record uint32, w sessionWord) {
+	if !c.gate.enter() {
+		return // the process leaves, and takes its records with it
+	}
+	defer c.gate.leave()
 	v := verdictWord(c.head.verdict.Load())
 	if v.record() == record && v.seq() == w.seq() {
 		c.head.verdict.CompareAndSwap(uint64(v), uint64(v.next(0, 0)))

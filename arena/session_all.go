@@ -8,46 +8,43 @@ import (
 	"slices"
 )
 
-// Want is one lock and how it is wanted; see [Session.LockAll].
+// Want is one lock and how it is wanted; see [Session.LockAll]. It may be used
+// again, and by several sessions at once.
 type Want struct {
 	handle *handle
 	mode   Mode
-	sem    *Semaphore
 	count  int // of tickets
-	take   func(ctx context.Context, s *Session) error
-	back   func(s *Session) error
+	// take returns what gives back what it took.
+	take func(ctx context.Context, s *Session, w *Want) (back func() error, err error)
 }
 
 // Exclusively wants a mutex, or an rwmutex exclusively.
 func Exclusively(l Lockable) Want {
-	return Want{handle: l.lockable(), mode: Exclusive,
-		take: func(ctx context.Context, s *Session) error { return s.Lock(ctx, l) },
-		back: func(s *Session) error { return s.Unlock(l) }}
+	return Want{l.lockable(), Exclusive, 1, func(ctx context.Context, s *Session, _ *Want) (func() error, error) {
+		return func() error { return s.Unlock(l) }, s.Lock(ctx, l)
+	}}
 }
 
 // ForReading wants an rwmutex for reading.
 func ForReading(m *RWMutex) Want {
-	return Want{handle: &m.handle, mode: Shared,
-		take: func(ctx context.Context, s *Session) error { return s.RLock(ctx, m) },
-		back: func(s *Session) error { return s.RUnlock(m) }}
+	return Want{&m.handle, Shared, 1, func(ctx context.Context, s *Session, _ *Want) (func() error, error) {
+		return func() error { return s.RUnlock(m) }, s.RLock(ctx, m)
+	}}
 }
 
 // Upgradably wants an rwmutex upgradably.
 func Upgradably(m *RWMutex) Want {
-	return Want{handle: &m.handle, mode: Upgradable,
-		take: func(ctx context.Context, s *Session) error { return s.ULock(ctx, m) },
-		back: func(s *Session) error { return s.UUnlock(m) }}
+	return Want{&m.handle, Upgradable, 1, func(ctx context.Context, s *Session, _ *Want) (func() error, error) {
+		return func() error { return s.UUnlock(m) }, s.ULock(ctx, m)
+	}}
 }
 
 // TicketsOf wants n tickets of a semaphore.
 func TicketsOf(sem *Semaphore, n int) Want {
-	var got []int
-	return Want{handle: &sem.handle, mode: OfTickets, sem: sem, count: n,
-		take: func(ctx context.Context, s *Session) (err error) {
-			got, err = s.Acquire(ctx, sem, n)
-			return err
-		},
-		back: func(s *Session) error { return s.Release(sem, got...) }}
+	return Want{&sem.handle, OfTickets, n, func(ctx context.Context, s *Session, w *Want) (func() error, error) {
+		got, err := s.Acquire(ctx, sem, w.count)
+		return func() error { return s.Release(sem, got...) }, err
+	}}
 }
 
 // joinTickets makes one want of those that follow each other and want tickets of
@@ -56,9 +53,9 @@ func joinTickets(wants []Want) []Want {
 	all := wants[:0]
 	for _, w := range wants {
 		last := len(all) - 1
-		if last >= 0 && w.sem != nil && all[last].handle.cell == w.handle.cell && min(w.count, all[last].count) > 0 {
-			w = TicketsOf(all[last].sem, all[last].count+w.count)
-			all = all[:last]
+		if last >= 0 && w.mode == OfTickets && all[last].handle.cell == w.handle.cell && min(w.count, all[last].count) > 0 {
+			all[last].count += w.count
+			continue
 		}
 		all = append(all, w)
 	}
@@ -83,14 +80,15 @@ func (s *Session) LockAll(ctx context.Context, wants ...Want) error {
 		return cmp.Or(cmp.Compare(a.handle.cell.kind, b.handle.cell.kind), cmp.Compare(a.handle.cell.name, b.handle.cell.name),
 			cmp.Compare(strength(b.mode), strength(a.mode)))
 	})
-	wants = joinTickets(wants)
-	for i, w := range wants {
-		err := w.take(ctx, s)
+	var taken []func() error
+	for _, w := range joinTickets(wants) {
+		back, err := w.take(ctx, s, &w)
 		if err == nil {
+			taken = append(taken, back)
 			continue
 		}
-		for _, taken := range slices.Backward(wants[:i]) {
-			if e := taken.back(s); e != nil {
+		for _, back := range slices.Backward(taken) {
+			if e := back(); e != nil {
 				err = fmt.Errorf("%w; and %w", err, e)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -228,7 +229,7 @@ func TestSessionOfClosedOpening(t *testing.T) {
 // Many circles at once are all broken soon, with a victim each.
 func TestManyDeadlocksAtOnce(t *testing.T) {
 	a := testArena(t, &Options{Logger: quiet, MaxLocks: 8 * segmentSlots})
-	const pairs = 500
+	const pairs = 200
 	ctx := within(t)
 	var all sync.WaitGroup
 	var ready sync.WaitGroup
@@ -269,47 +270,48 @@ func TestManyDeadlocksAtOnce(t *testing.T) {
 	}
 }
 
-// What a look costs with many who wait for one lock.
-func TestLookAtManyWaiting(t *testing.T) {
+// What a look costs does not grow with the square of those who wait in a queue,
+// be they seen in whichever order.
+func TestLookAtLongQueue(t *testing.T) {
 	const many = 10000
-	for _, kind := range []Kind{KindMutex, KindRWMutex, KindSemaphore, KindRanges} {
+	for _, kind := range []Kind{KindMutex, KindRWMutex, KindSemaphore} {
 		g := waitGraph{actors: make([]graphActor, many+1), locks: map[uint32]*graphLock{1: {kind: kind, capacity: 1, shut: true}, 2: {kind: KindMutex}}}
-		l := g.locks[1]
-		mode := Exclusive
-		for i := 1; i <= many; i++ {
-			switch kind {
-			case KindRWMutex:
-				mode = Shared
-			case KindSemaphore:
-				mode = OfTickets
-				l.queue = append([]int{i}, l.queue...)
-			case KindRanges:
-				l.pieces = append(l.pieces, graphPiece{actor: i, holder: uint64(i), last: 9, wanted: true, arrival: uint64(many - i)})
-			}
+		l, mode := g.locks[1], map[Kind]Mode{KindMutex: Exclusive, KindRWMutex: Shared, KindSemaphore: OfTickets}[kind]
+		for i := many; i > 0; i-- {
 			g.actors[i] = graphActor{waits: true, slot: 1, mode: mode, count: 1}
+			if kind == KindSemaphore {
+				l.queue = append(l.queue, i)
+			}
 		}
 		l.holders = []graphHolder{{0, mode, 1}}
 		if kind == KindRWMutex {
 			l.holders[0].mode = Exclusive
 		}
 		g.index()
-		at := time.Now()
+		began := time.Now()
 		stuck := g.stuck()
-		t.Logf("kind %v: nobody is stuck: %v", kind, time.Since(at))
+		if slices.Contains(stuck, true) {
+			t.Errorf("%v: some are stuck behind one who is not", kind)
+		}
 		g.actors[0] = graphActor{waits: true, slot: 2, mode: Exclusive, count: 1}
-		g.locks[2].holders = []graphHolder{{1, Exclusive, 1}}
-		for i := range g.actors {
-			g.actors[i].holds = nil
-		}
+		g.locks[2].holders = []graphHolder{{many, Exclusive, 1}}
 		g.index()
-		at = time.Now()
 		stuck = g.stuck()
-		t.Logf("kind %v: a circle: %v", kind, time.Since(at))
-		at = time.Now()
-		for i := range 20 {
-			g.cycle(i, stuck)
+		if slices.Contains(stuck, false) {
+			t.Errorf("%v: some are not stuck", kind)
 		}
-		t.Logf("kind %v: 20 cycles: %v", kind, time.Since(at))
+		for i := range g.actors {
+			if ring := g.cycle(i, stuck); (ring == nil) != (i != 0 && i != many) {
+				t.Errorf("%v: actor %d: %v", kind, i, ring)
+			}
+		}
+		g.finish(0, stuck)
+		if slices.Contains(stuck, true) {
+			t.Errorf("%v: some are stuck when one has given up", kind)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%v: %v", kind, took)
+		}
 	}
 }
 
@@ -332,4 +334,91 @@ func TestSessionAsksThroughClosedOpening(t *testing.T) {
 		t.Fatal("nobody has it, and it is held")
 	}
 	a.RWMutex("x").Unlock()
+}
+
+// A victim may come to know of its verdict when the arena has been closed.
+func TestVerdictAfterClose(t *testing.T) {
+	a, err := Open(testPath(t), &Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := a.Mutex("m")
+	mustLock(t, a.Session("binds"), m)
+	m.Unlock()
+	s := a.Session("victim").in
+	err = s.wait(within(t), &m.handle, Exclusive, 1, func(ctx context.Context, w *sessionWait) error {
+		w.convict(&DeadlockError{})
+		mustBe(t, "close", a.Close(), nil)
+		return ctx.Err()
+	})
+	mustBe(t, "wait", err, ErrDeadlock)
+}
+
+// One look finds all circles, so that the thousandth need not wait for as many.
+func TestOneLookJudgesAllCircles(t *testing.T) {
+	a := testArena(t, nil)
+	const pairs = 20
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	suspects := make(map[uint32]*sessionWait)
+	errs := make(chan error, 2*pairs)
+	sessions := make([]*Session, 2*pairs)
+	for i := range sessions {
+		sessions[i] = a.OpenSession(SessionOptions{DeadlockAfter: time.Hour})
+		mustLock(t, sessions[i], a.Mutex(fmt.Sprint(i)))
+	}
+	for i, s := range sessions {
+		go func() { errs <- s.Lock(ctx, a.Mutex(fmt.Sprint(i^1))); s.Close() }()
+	}
+	for d := &a.core.detector; len(suspects) < 2*pairs && ctx.Err() == nil; time.Sleep(time.Millisecond) { // between two looks
+		d.mu.Lock()
+		for w := range d.waits {
+			suspects[w.session.index] = w
+		}
+		d.mu.Unlock()
+	}
+	last := verdictWord(a.core.head.verdict.Load())
+	a.core.detector.conclude(a.core.sight(), suspects, last)
+	if left := len(suspects); left != pairs {
+		t.Errorf("%d are judged, of %d circles", 2*pairs-left, pairs)
+		cancel()
+	}
+	victims := 0
+	for range sessions {
+		if err := <-errs; errors.Is(err, ErrDeadlock) {
+			victims++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	if victims != pairs {
+		t.Errorf("%d victims", victims)
+	}
+}
+
+// A want may be used by several sessions at once.
+func TestWantOfTwoSessions(t *testing.T) {
+	a := testArena(t, nil)
+	sem, busy := a.Semaphore("a", 2), a.Semaphore("z", 1)
+	tk, err := busy.Acquire(within(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := TicketsOf(sem, 1)
+	one, other := a.Session("one"), a.Session("other")
+	ctx, cancel := context.WithCancel(within(t))
+	done := make(chan error, 1)
+	go func() { done <- one.LockAll(ctx, want, TicketsOf(busy, 1)) }()
+	awaitSession(t, a, "one")
+	mustBe(t, "lock all", other.LockAll(within(t), want), nil)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, ErrNotHeld) {
+		t.Error(err)
+	}
+	if held := one.Held(); len(held) != 0 {
+		t.Errorf("an error, and it holds %v", held)
+	}
+	tk.Release()
+	mustBe(t, "close", one.Close(), nil)
+	mustBe(t, "close", other.Close(), nil)
 }
