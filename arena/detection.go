@@ -8,7 +8,7 @@ import (
 
 // deadlock tells a victim of its ring.
 func (s *sighting) deadlock(c *core, i int, ring []int) *DeadlockError {
-	stuck := s.graph.stuck()
+	stuck := s.stuck()
 	e := &DeadlockError{}
 	for k, at := range ring {
 		next := ring[(k+1)%len(ring)]

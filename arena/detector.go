@@ -20,7 +20,8 @@ import (
 //	5  read all records again: everybody whom it rests on still waits and holds
 //	   by the same words, and the suspect is one again
 //	6  CAS the verdict word to one more, naming the suspect and its wait
-//	7  mark the suspect's wait and cancel it
+//	7  mark the suspect's wait and cancel it; take it away too, and on to the
+//	   next suspect, from 3: what was read serves all
 //
 // Words of sessions carry numbers that do not come back. So between 4 and 5
 // there was a moment at which all that was seen was so; a deadlock that was
@@ -55,6 +56,10 @@ const (
 	// detectTries is how often a suspicion is followed up at once that failed
 	// because something has changed.
 	detectTries = 4
+
+	// lookLasts is how old a second look may be when a verdict rests on it: as
+	// long as somebody gives up by himself, the fewer are told in vain.
+	lookLasts = 2 * time.Millisecond
 
 	// detectDoubts is how often nobody may be able to tell whether a member of
 	// the circle lives, before it counts as alive, as it does to all who wait.
@@ -145,8 +150,11 @@ func (d *detector) plan() (due []*sessionWait, pause time.Duration) {
 			continue
 		}
 		due = append(due, w)
-		w.pause = min(2*w.pause, max(detectLast, w.pause))
+		w.pause = min(2*w.pause, detectLast)
 		w.due = now + int64(w.pause)
+		if w.suspectFrom > now {
+			w.due = min(w.due, w.suspectFrom)
+		}
 	}
 	return due, time.Duration(d.next - now)
 }
@@ -159,8 +167,9 @@ func (d *detector) look(due []*sessionWait) {
 	}
 	defer c.gate.leave()
 	suspects := make(map[uint32]*sessionWait, len(due))
+	now := futex.Now()
 	for _, w := range due {
-		if w.refresh() && w.session.options.DeadlockAfter > 0 {
+		if w.refresh() && w.suspectFrom <= now {
 			suspects[w.session.index] = w
 		}
 	}
@@ -168,7 +177,6 @@ func (d *detector) look(due []*sessionWait) {
 		victim, found := d.try(suspects)
 		switch {
 		case victim != nil:
-			delete(suspects, victim.session.index)
 			tries = 0
 		case !found:
 			return
@@ -178,8 +186,8 @@ func (d *detector) look(due []*sessionWait) {
 	}
 }
 
-// try is one round. It is found if there was a suspicion, and the victim is not
-// nil if that was right.
+// try is one round. It is found if there was a suspicion, and the victim, the
+// last one, is not nil if that was right. Who was judged is a suspect no more.
 func (d *detector) try(suspects map[uint32]*sessionWait) (victim *sessionWait, found bool) {
 	c := d.core
 	last := verdictWord(c.head.verdict.Load())
@@ -189,13 +197,18 @@ func (d *detector) try(suspects map[uint32]*sessionWait) (victim *sessionWait, f
 	return d.conclude(seen, suspects, last)
 }
 
-// conclude draws from what was seen after the verdict word was last loaded.
+// conclude draws from what was seen after the verdict word was last loaded. All
+// its verdicts rest on one second look: it came after the first, and the order
+// of verdicts tells whether anybody else has decided since.
 func (d *detector) conclude(seen *sighting, suspects map[uint32]*sessionWait, last verdictWord) (victim *sessionWait, found bool) {
 	c := d.core
+	var again *sighting
+	var looked int64
 	for i := range seen.sessions {
-		w := suspects[seen.sessions[i].record]
-		if w == nil || seen.sessions[i].member != c.member {
-			continue
+		x := &seen.sessions[i]
+		w := suspects[x.record]
+		if w == nil || x.member != c.member || x.wait != w.word {
+			continue // the session waits for something else by now
 		}
 		ring, rest := seen.suspect(i)
 		if ring == nil {
@@ -204,8 +217,9 @@ func (d *detector) conclude(seen *sighting, suspects map[uint32]*sessionWait, la
 		gone, unknown := d.judge(seen, rest)
 		if unknown && w.looks < detectDoubts {
 			w.looks++
-			delete(suspects, w.session.index)
-			return nil, true
+			delete(suspects, x.record)
+			found = true
+			continue
 		}
 		if len(gone) > 0 {
 			seen.release(gone)
@@ -214,20 +228,46 @@ func (d *detector) conclude(seen *sighting, suspects map[uint32]*sessionWait, la
 			}
 		}
 		crash.At("detector.suspects")
-		if !variantNoSecondLook && !c.confirms(seen, i, rest, gone) {
-			return nil, true
+		if now := futex.Now(); again == nil || now-looked > int64(lookLasts) {
+			looked, again = now, c.sight()
 		}
-		verdict := uint64(last.next(w.session.index, seen.sessions[i].wait))
-		if variantNoVerdictOrder {
-			c.head.verdict.Store(verdict)
-		} else if !c.head.verdict.CompareAndSwap(uint64(last), verdict) {
-			return nil, true
+		again.release(gone)
+		if !variantNoSecondLook && !again.confirms(seen, i, rest) {
+			found = true
+			continue
 		}
+		next, decided := c.decide(last, x)
+		if !decided {
+			return victim, true
+		}
+		last = next
 		crash.At("detector.decided")
 		w.convict(seen.deadlock(c, i, ring))
-		return w, true
+		victim, found = w, true
+		delete(suspects, x.record)
+		seen.relieve(i)
+		if j, there := again.byRecord[x.record]; there {
+			again.relieve(j)
+		}
 	}
-	return nil, false
+	return victim, found
+}
+
+// decide names a victim in the verdict word, unless there was a verdict since
+// last. That its last victim was quick to end its wait is none: see
+// closeVerdict.
+func (c *core) decide(last verdictWord, victim *seenSession) (next verdictWord, decided bool) {
+	for _, last := range [...]verdictWord{last, last.next(0, 0)} {
+		next = last.next(victim.record, victim.wait)
+		if variantNoVerdictOrder {
+			c.head.verdict.Store(uint64(next))
+			return next, true
+		}
+		if c.head.verdict.CompareAndSwap(uint64(last), uint64(next)) {
+			return next, true
+		}
+	}
+	return 0, false
 }
 
 // helpVerdict marks the last victim, whose detector may not have come to it.
@@ -244,6 +284,10 @@ func (c *core) helpVerdict(v verdictWord) {
 // closeVerdict takes the name out of the verdict word when the wait is over, so
 // that it is not taken for another's, later.
 func (c *core) closeVerdict(record uint32, w sessionWord) {
+	if !c.gate.enter() {
+		return // the process leaves, and takes its records with it
+	}
+	defer c.gate.leave()
 	v := verdictWord(c.head.verdict.Load())
 	if v.record() == record && v.seq() == w.seq() {
 		c.head.verdict.CompareAndSwap(uint64(v), uint64(v.next(0, 0)))
@@ -257,7 +301,7 @@ func markVictim(r *sessionRecord, w sessionWord) {
 // suspect returns the cycle that session i lies on, if it remains when all who
 // can finish have, and everybody whom that rests on.
 func (s *sighting) suspect(i int) (ring, rest []int) {
-	stuck := s.graph.stuck()
+	stuck := s.stuck()
 	if ring = s.graph.cycle(i, stuck); ring == nil {
 		return nil, nil
 	}
@@ -288,32 +332,49 @@ func (d *detector) judge(seen *sighting, rest []int) (gone map[robust.Member]boo
 
 // release takes away what members that are gone wait for.
 func (s *sighting) release(gone map[robust.Member]bool) {
+	if len(gone) == 0 {
+		return
+	}
 	for i, m := range s.members {
 		if gone[m] {
-			s.graph.actors[i].waits = false
+			s.relieve(i)
 		}
 	}
 }
 
-// confirms looks a second time at all that a suspicion rests on.
-func (c *core) confirms(first *sighting, i int, rest []int, gone map[robust.Member]bool) bool {
-	again := c.sight()
-	again.release(gone)
+// stuck tells who remains when all who can finish have.
+func (s *sighting) stuck() []bool {
+	if s.remain == nil {
+		s.remain = s.graph.stuck()
+	}
+	return s.remain
+}
+
+// relieve has an actor wait no more, and those finish who then can.
+func (s *sighting) relieve(i int) {
+	s.graph.actors[i].waits = false
+	if s.remain != nil && s.remain[i] {
+		s.graph.finish(i, s.remain)
+	}
+}
+
+// confirms tells whether a second look shows all that a suspicion rests on.
+func (s *sighting) confirms(first *sighting, i int, rest []int) bool {
 	for _, k := range rest {
 		if k >= len(first.sessions) {
 			continue // a request that no session makes is found again, or is not in the way
 		}
 		a := &first.sessions[k]
-		j, found := again.byRecord[a.record]
-		if !found || !a.sameAs(&again.sessions[j]) {
+		j, found := s.byRecord[a.record]
+		if !found || !a.sameAs(&s.sessions[j]) {
 			return false
 		}
 	}
-	j, found := again.byRecord[first.sessions[i].record]
+	j, found := s.byRecord[first.sessions[i].record]
 	if !found {
 		return false
 	}
-	ring, _ := again.suspect(j)
+	ring, _ := s.suspect(j)
 	return ring != nil
 }
 

@@ -1,5 +1,10 @@
 package arena
 
+import (
+	"cmp"
+	"slices"
+)
+
 // The wait-for graph, as plain data: no shared memory, no clock. Detectors
 // make one from what they read of a living arena, WaitGraph from a snapshot.
 //
@@ -34,9 +39,11 @@ type graphLock struct {
 	shut     bool // an rwmutex: its gate is shut, readers wait
 	capacity int  // a semaphore: tickets, held and free
 	holders  []graphHolder
-	queue    []int        // a semaphore: actors that wait, in order
-	pieces   []graphPiece // ranges: held, and waited for
-	waiting  []int        // actors; made by index
+	queue    []int                // a semaphore: actors that wait, in order
+	pieces   []graphPiece         // ranges: held, and waited for
+	waiting  []int                // actors; made by index, of ranges in the order of arrival
+	queued   map[int]bool         // those in queue; made by index
+	wants    map[int][]graphPiece // by actor; made by index
 }
 
 type graphHolder struct {
@@ -60,11 +67,17 @@ type graphPiece struct {
 func (g *waitGraph) index() {
 	for slot, l := range g.locks {
 		l.waiting = l.waiting[:0]
+		l.queued, l.wants = make(map[int]bool, len(l.queue)), make(map[int][]graphPiece)
+		for _, i := range l.queue {
+			l.queued[i] = true
+		}
 		for _, h := range l.holders {
 			g.actors[h.actor].holds = append(g.actors[h.actor].holds, slot)
 		}
 		for _, p := range l.pieces {
-			if p.actor >= 0 && !p.wanted {
+			if p.wanted {
+				l.wants[p.actor] = append(l.wants[p.actor], p)
+			} else if p.actor >= 0 {
 				g.actors[p.actor].holds = append(g.actors[p.actor].holds, slot)
 			}
 		}
@@ -76,41 +89,114 @@ func (g *waitGraph) index() {
 			}
 		}
 	}
+	for _, l := range g.locks {
+		if l.kind == KindRanges {
+			slices.SortStableFunc(l.waiting, func(i, j int) int { return cmp.Compare(l.arrival(i), l.arrival(j)) })
+		}
+	}
+}
+
+// arrival is an actor's place in the queue for ranges.
+func (l *graphLock) arrival(i int) uint64 {
+	if wants := l.wants[i]; len(wants) > 0 {
+		return wants[0].arrival
+	}
+	return 0
 }
 
 // stuck tells of each actor whether it remains when all who can finish have.
 func (g *waitGraph) stuck() []bool {
 	stuck := make([]bool, len(g.actors))
-	var look []uint32
-	queued := make(map[uint32]bool, len(g.locks))
-	again := func(slot uint32) {
-		if l := g.locks[slot]; l != nil && len(l.waiting) > 0 && !queued[slot] {
-			queued[slot] = true
-			look = append(look, slot)
-		}
-	}
+	look := newSlotQueue(g)
 	for i, a := range g.actors {
 		stuck[i] = a.waits && g.locks[a.slot] != nil
 		if stuck[i] {
-			again(a.slot)
+			look.add(a.slot)
 		}
 	}
-	for len(look) > 0 {
-		slot := look[len(look)-1]
-		look = look[:len(look)-1]
-		queued[slot] = false
-		for _, i := range g.locks[slot].waiting {
-			if !stuck[i] || g.isBlocked(i, stuck) {
-				continue
-			}
-			stuck[i] = false
-			again(slot) // others may have queued behind it
-			for _, held := range g.actors[i].holds {
-				again(held)
-			}
-		}
-	}
+	g.serve(look, stuck)
 	return stuck
+}
+
+// finish has one of the stuck finish, and all who then can.
+func (g *waitGraph) finish(i int, stuck []bool) {
+	look := newSlotQueue(g)
+	g.finished(i, stuck, look)
+	g.serve(look, stuck)
+}
+
+func (g *waitGraph) finished(i int, stuck []bool, look *slotQueue) {
+	stuck[i] = false
+	look.add(g.actors[i].slot) // others may have queued behind it
+	for _, held := range g.actors[i].holds {
+		look.add(held)
+	}
+}
+
+func (g *waitGraph) serve(look *slotQueue, stuck []bool) {
+	for len(look.slots) > 0 {
+		l := g.locks[look.take()]
+		if l.kind == KindSemaphore {
+			g.serveTickets(l, stuck, look)
+			continue
+		}
+		for _, i := range l.waiting {
+			if stuck[i] && !g.isBlocked(i, stuck) {
+				g.finished(i, stuck, look)
+			}
+		}
+	}
+}
+
+// serveTickets serves a semaphore's queue as far as there are tickets. Only the
+// first of those who remain can be served, so nobody need look at all others.
+func (g *waitGraph) serveTickets(l *graphLock, stuck []bool, look *slotQueue) {
+	free := l.capacity
+	for _, h := range l.holders {
+		if stuck[h.actor] {
+			free -= h.count
+		}
+	}
+	ahead := false // somebody remains in the queue
+	for _, i := range l.queue {
+		switch count := g.actors[i].count; {
+		case !stuck[i]:
+		case count > l.capacity: // it waits for another size, and holds up nobody
+			g.finished(i, stuck, look)
+		case !ahead && free >= count:
+			g.finished(i, stuck, look)
+		default:
+			ahead = true
+		}
+	}
+	for _, i := range l.waiting {
+		if stuck[i] && !l.queued[i] && (g.actors[i].count > l.capacity || !ahead && free >= g.actors[i].count) {
+			g.finished(i, stuck, look)
+		}
+	}
+}
+
+// slotQueue is slots to look at, each at most once.
+type slotQueue struct {
+	graph *waitGraph
+	slots []uint32
+	there map[uint32]bool
+}
+
+func newSlotQueue(g *waitGraph) *slotQueue { return &slotQueue{graph: g, there: make(map[uint32]bool)} }
+
+func (q *slotQueue) add(slot uint32) {
+	if l := q.graph.locks[slot]; l != nil && len(l.waiting) > 0 && !q.there[slot] {
+		q.there[slot] = true
+		q.slots = append(q.slots, slot)
+	}
+}
+
+func (q *slotQueue) take() uint32 {
+	slot := q.slots[len(q.slots)-1]
+	q.slots = q.slots[:len(q.slots)-1]
+	q.there[slot] = false
+	return slot
 }
 
 func (g *waitGraph) isBlocked(i int, stuck []bool) (blocked bool) {
@@ -185,11 +271,9 @@ func (g *waitGraph) eachTicketBlocker(i int, stuck []bool, f func(int, Mode) boo
 // eachRangeBlocker: what others hold is in the way, and who came earlier where
 // the holder has nothing yet.
 func (g *waitGraph) eachRangeBlocker(i int, stuck []bool, f func(int, Mode) bool) {
-	pieces := g.locks[g.actors[i].slot].pieces
-	for _, want := range pieces {
-		if want.actor != i || !want.wanted {
-			continue
-		}
+	l := g.locks[g.actors[i].slot]
+	pieces := l.pieces
+	for _, want := range l.wants[i] {
 		for _, p := range pieces {
 			if p.actor < 0 || !stuck[p.actor] || p.holder == want.holder || p.last < want.first || p.first > want.last || p.shared && want.shared {
 				continue

@@ -154,11 +154,13 @@ func (c *core) claimShown() uint32 {
 // what somebody has released past the session; everything else is given back
 // all the same. Closing again returns ErrSessionClosed.
 func (s *Session) Close() error {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	if err := in.check("close", ""); err != nil {
 		return err
 	}
 	var errs []error
+	in.held.byOrder()
 	for len(in.held.list) > 0 {
 		h := &in.held.list[len(in.held.list)-1]
 		if err := in.giveBack(h); err != nil {
@@ -167,7 +169,6 @@ func (s *Session) Close() error {
 	}
 	in.hide()
 	in.state.Store(sessionClosed)
-	runtime.KeepAlive(s)
 	return errors.Join(errs...)
 }
 

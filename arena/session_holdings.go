@@ -1,6 +1,8 @@
 package arena
 
 import (
+	"cmp"
+	"runtime"
 	"slices"
 	"sync/atomic"
 
@@ -132,6 +134,12 @@ func (k *holdings) sort() {
 	k.byCell[k.list[len(k.list)-1].cell] = len(k.list) - 1
 }
 
+// byOrder puts the list, which is to be given back from its end, in order.
+func (k *holdings) byOrder() {
+	k.byCell = nil // it tells places
+	slices.SortFunc(k.list, func(a, b hold) int { return cmp.Compare(a.order, b.order) })
+}
+
 // drop forgets a lock that was given back.
 func (s *session) drop(h *hold) {
 	k := &s.held
@@ -195,6 +203,7 @@ type Holding struct {
 // Held returns what the session holds, the first taken first. It is nil after
 // Close, and while another goroutine waits in the session.
 func (s *Session) Held() []Holding {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	if in.state.Load() != sessionOpen {
 		return nil

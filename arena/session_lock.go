@@ -3,6 +3,7 @@ package arena
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 
 	"lockd/futex"
@@ -25,6 +26,7 @@ func (m *RWMutex) lockable() *handle { return &m.handle }
 // A session that holds the lock already, in whichever way, is told ErrDeadlock
 // at once; if it is reentrant and holds it exclusively, it enters it once more.
 func (s *Session) Lock(ctx context.Context, l Lockable) error {
+	defer runtime.KeepAlive(s)
 	if m, ok := l.(*Mutex); ok && s.in.lockFast(m) {
 		return nil
 	}
@@ -47,6 +49,7 @@ func (s *session) lockFast(m *Mutex) bool {
 // TryLock is Lock that does not wait. It is false, without an error, if
 // somebody else holds the lock.
 func (s *Session) TryLock(l Lockable) (bool, error) {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	if entered, err := in.enter("try", l.lockable(), Exclusive); entered || err != nil {
 		return entered, err
@@ -71,6 +74,7 @@ func (s *Session) TryLock(l Lockable) (bool, error) {
 // ErrMode, and nothing has changed. An error that is ErrNotHeld also says that
 // somebody else has released the lock past the session, which holds it no more.
 func (s *Session) Unlock(l Lockable) error {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	if m, ok := l.(*Mutex); ok && in.state.Load() == sessionOpen {
 		if i := in.held.find(m.cell); i >= 0 && in.held.list[i].depth == 1 {

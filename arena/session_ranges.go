@@ -3,6 +3,7 @@ package arena
 import (
 	"context"
 	"fmt"
+	"runtime"
 )
 
 // ofRanges is the mode of holdings whose ranges have modes of their own.
@@ -13,6 +14,7 @@ const ofRanges Mode = 0
 // session holds for itself, beside what r holds, and once: all that it takes
 // under r's name, by whichever handle, is one holder's.
 func (s *Session) LockRange(ctx context.Context, r *Ranges, mode Mode, start, length int64) error {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	own, err := in.rangesOf("lock", r)
 	if err != nil {
@@ -35,6 +37,7 @@ func (s *Session) LockRange(ctx context.Context, r *Ranges, mode Mode, start, le
 
 // TryLockRange is LockRange that does not wait.
 func (s *Session) TryLockRange(r *Ranges, mode Mode, start, length int64) (bool, error) {
+	defer runtime.KeepAlive(s)
 	own, err := s.in.rangesOf("try", r)
 	if err != nil {
 		return false, err
@@ -45,6 +48,7 @@ func (s *Session) TryLockRange(r *Ranges, mode Mode, start, length int64) (bool,
 // ReleaseRange gives back what the session holds of a range; see
 // [Ranges.Release].
 func (s *Session) ReleaseRange(r *Ranges, start, length int64) error {
+	defer runtime.KeepAlive(s)
 	own, err := s.in.heldRanges("release", r)
 	if err != nil || own == nil {
 		return err
@@ -54,6 +58,7 @@ func (s *Session) ReleaseRange(r *Ranges, start, length int64) error {
 
 // ReleaseRanges gives back all that the session holds under the name of r.
 func (s *Session) ReleaseRanges(r *Ranges) error {
+	defer runtime.KeepAlive(s)
 	own, err := s.in.heldRanges("release", r)
 	if err != nil || own == nil {
 		return err
@@ -72,7 +77,7 @@ func (s *session) rangesOf(what string, r *Ranges) (*Ranges, error) {
 		h.more = new(holdMore)
 	}
 	h.more.ranges = s.arena.rangesFor(r.cell.name, s.index)
-	return h.more.ranges, nil
+	return h.more.ranges.through(r), nil
 }
 
 // heldRanges returns the session's own holder, if there is one.
@@ -84,7 +89,15 @@ func (s *session) heldRanges(what string, r *Ranges) (*Ranges, error) {
 		return nil, s.fail(what, r.cell.name, fmt.Errorf("%w: they are of another arena, %s", ErrOptions, r.arena.core.path))
 	}
 	if h := s.find(&r.handle); h != nil {
-		return h.more.ranges, nil
+		return h.more.ranges.through(r), nil
 	}
 	return nil, nil
+}
+
+// through is the holder with the patience of another handle.
+func (r *Ranges) through(by *Ranges) *Ranges {
+	if by.own == nil {
+		return r
+	}
+	return r.With(*by.own)
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 )
 
 // RLock takes an rwmutex for reading, as [Session.Lock] takes one exclusively.
 // A reentrant session may enter so what it holds in any mode.
 func (s *Session) RLock(ctx context.Context, m *RWMutex) error {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	if entered, err := in.enter("read lock", &m.handle, Shared); entered || err != nil {
 		return err
@@ -19,6 +21,7 @@ func (s *Session) RLock(ctx context.Context, m *RWMutex) error {
 
 // TryRLock is RLock that does not wait.
 func (s *Session) TryRLock(m *RWMutex) (bool, error) {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	if entered, err := in.enter("try", &m.handle, Shared); entered || err != nil {
 		return entered, err
@@ -31,11 +34,15 @@ func (s *Session) TryRLock(m *RWMutex) (bool, error) {
 }
 
 // RUnlock gives back a read lock; see [Session.Unlock] for its errors.
-func (s *Session) RUnlock(m *RWMutex) error { return s.in.leave("read unlock", &m.handle, Shared) }
+func (s *Session) RUnlock(m *RWMutex) error {
+	defer runtime.KeepAlive(s)
+	return s.in.leave("read unlock", &m.handle, Shared)
+}
 
 // ULock takes an rwmutex upgradably, as [Session.Lock] takes one exclusively. A
 // reentrant session may enter so what it holds upgradably or exclusively.
 func (s *Session) ULock(ctx context.Context, m *RWMutex) error {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	if entered, err := in.enter("upgradable lock", &m.handle, Upgradable); entered || err != nil {
 		return err
@@ -50,6 +57,7 @@ func (s *Session) ULock(ctx context.Context, m *RWMutex) error {
 
 // TryULock is ULock that does not wait.
 func (s *Session) TryULock(m *RWMutex) (bool, error) {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	if entered, err := in.enter("try", &m.handle, Upgradable); entered || err != nil {
 		return entered, err
@@ -63,6 +71,7 @@ func (s *Session) TryULock(m *RWMutex) (bool, error) {
 
 // UUnlock gives back an upgradable lock; see [Session.Unlock] for its errors.
 func (s *Session) UUnlock(m *RWMutex) error {
+	defer runtime.KeepAlive(s)
 	return s.in.leave("upgradable unlock", &m.handle, Upgradable)
 }
 
@@ -107,16 +116,15 @@ func (s *session) takeWord(ctx context.Context, m *RWMutex) (*binding, error) {
 	if err != nil {
 		return nil, err
 	}
-	if atomic.CompareAndSwapUint64(b.word, b.free, b.self) {
-		err := m.inside(func(c *core) error {
+	taken := false
+	err = m.inside(func(c *core) error {
+		if taken = atomic.CompareAndSwapUint64(b.word, b.free, b.self); taken {
 			c.reopen(b.index, b.slot) // it may have been left shut
-			return nil
-		})
-		if err != nil {
-			m.URelease() // the process may have another opening, and keeps what it holds
-			return nil, err
 		}
-		return b, nil
+		return nil
+	})
+	if taken || err != nil {
+		return b, err
 	}
 	err = s.wait(ctx, &m.handle, Upgradable, 1, func(ctx context.Context, _ *sessionWait) error {
 		return m.ULockContext(ctx)
@@ -144,7 +152,13 @@ func (s *session) exclude(ctx context.Context, m *RWMutex) error {
 
 // become changes the mode of what the session holds.
 func (s *session) become(h *hold, mode Mode) {
-	h.entries[h.mode&3]--
+	from := h.mode
+	for _, weaker := range [...]Mode{Upgradable, Shared} {
+		if h.entries[from&3] == 0 {
+			from = weaker // what was entered in its own mode was left before
+		}
+	}
+	h.entries[from&3]--
 	h.mode = mode
 	h.entries[mode&3]++
 	s.display(h, 1)
@@ -159,6 +173,7 @@ func (s *session) become(h *hold, mode Mode) {
 // What was entered before in the weaker mode is left in that. Upgrade returns
 // ErrNotHeld, and ErrMode if the lock is held exclusively.
 func (s *Session) Upgrade(ctx context.Context, m *RWMutex) error {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	h, err := in.convertible("upgrade", m, Upgradable, Shared)
 	if err != nil {
@@ -193,6 +208,7 @@ func (s *session) back(m *RWMutex, err error) error {
 // UpgradeToU makes a read lock upgradable, and waits for who holds it so. With
 // an error the lock is held as before.
 func (s *Session) UpgradeToU(ctx context.Context, m *RWMutex) error {
+	defer runtime.KeepAlive(s)
 	if _, err := s.in.convertible("upgrade", m, Shared); err != nil {
 		return err
 	}
@@ -210,6 +226,7 @@ func (s *session) upgradeReader(ctx context.Context, m *RWMutex) error {
 // TryUpgrade makes a read lock exclusive if nobody else holds it in any way;
 // else it is held as before.
 func (s *Session) TryUpgrade(m *RWMutex) (bool, error) {
+	defer runtime.KeepAlive(s)
 	h, err := s.in.convertible("upgrade", m, Shared)
 	if err != nil || !m.TryUpgrade() {
 		return false, err
@@ -222,11 +239,13 @@ func (s *Session) TryUpgrade(m *RWMutex) (bool, error) {
 // It returns ErrNotHeld, and ErrMode if the lock is not held exclusively or
 // has been entered more than once.
 func (s *Session) Downgrade(m *RWMutex) error {
+	defer runtime.KeepAlive(s)
 	return s.downgrade(m, Exclusive, Shared, func() error { return m.toReader((*core).isExclusive, (*core).open) })
 }
 
 // DowngradeToU makes an exclusive lock upgradable; its errors are Downgrade's.
 func (s *Session) DowngradeToU(m *RWMutex) error {
+	defer runtime.KeepAlive(s)
 	return s.downgrade(m, Exclusive, Upgradable, func() error {
 		return m.ending("downgrade", func(c *core, b *binding) bool {
 			raceRelease(c, b)
@@ -237,6 +256,7 @@ func (s *Session) DowngradeToU(m *RWMutex) error {
 
 // UDowngrade makes an upgradable lock a read lock; its errors are Downgrade's.
 func (s *Session) UDowngrade(m *RWMutex) error {
+	defer runtime.KeepAlive(s)
 	return s.downgrade(m, Upgradable, Shared, func() error { return m.toReader((*core).isUpgradable, (*core).isUpgradable) })
 }
 

@@ -3,6 +3,7 @@ package arena
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 )
 
@@ -10,12 +11,14 @@ import (
 // which ones. A session that has some may ask for more; it is told ErrDeadlock
 // if it waits in a circle, be it for tickets that it has itself.
 func (s *Session) Acquire(ctx context.Context, sem *Semaphore, n int) ([]int, error) {
+	defer runtime.KeepAlive(s)
 	return s.in.acquire(ctx, sem, n, wantTickets)
 }
 
 // AcquirePatiently is Acquire that waits for a resize if n is more than the
 // semaphore has, as [Semaphore.AcquirePatiently] does.
 func (s *Session) AcquirePatiently(ctx context.Context, sem *Semaphore, n int) ([]int, error) {
+	defer runtime.KeepAlive(s)
 	return s.in.acquire(ctx, sem, n, wantPatiently)
 }
 
@@ -62,6 +65,7 @@ func (s *Semaphore) ensure(ctx context.Context) error {
 // TryAcquire is Acquire that does not wait. It returns nil, without an error,
 // if the tickets are not to be had.
 func (s *Session) TryAcquire(sem *Semaphore, n int) ([]int, error) {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	if err := in.enterTickets("try", sem); err != nil {
 		return nil, err
@@ -77,6 +81,7 @@ func (s *Session) TryAcquire(sem *Semaphore, n int) ([]int, error) {
 // session has of the semaphore. If it has not all of them it returns
 // ErrNotHeld, if one is named twice ErrTickets, and gives none back.
 func (s *Session) Release(sem *Semaphore, numbers ...int) error {
+	defer runtime.KeepAlive(s)
 	in := s.in
 	if err := in.check("release", sem.cell.name); err != nil {
 		return err

@@ -3,6 +3,7 @@ package arena
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,9 +28,12 @@ type sessionWait struct {
 	binding *binding
 	verdict *DeadlockError
 
-	due   int64 // when to look next, CLOCK_MONOTONIC ns; the detector's
-	pause time.Duration
-	looks int // that had to be put off because nobody could tell who lives
+	due int64 // when to look next, CLOCK_MONOTONIC ns; the detector's
+	// suspectFrom is from when on it is looked for a circle. Before, it is only
+	// seen to that those who look see this wait as it is.
+	suspectFrom int64
+	pause       time.Duration
+	looks       int // that had to be put off because nobody could tell who lives
 }
 
 // readSeat is where a goroutine waits to read, once it does.
@@ -50,29 +54,34 @@ func (w *sessionWait) seatOf() *readSeat {
 // wait runs f, which waits for a lock, as a wait that detectors see and may
 // end. If f returns nil the lock was taken, whatever they found: then they
 // looked just before.
-func (s *session) wait(ctx context.Context, h *handle, mode Mode, count int, f func(context.Context, *sessionWait) error) error {
-	s.state.Store(sessionWaits)
+func (s *session) wait(ctx context.Context, h *handle, mode Mode, count int, f func(context.Context, *sessionWait) error) (err error) {
+	if !s.state.CompareAndSwap(sessionOpen, sessionWaits) {
+		return s.check("wait for", h.cell.name)
+	}
 	defer s.state.Store(sessionOpen)
 	if s.shown == nil {
 		return f(ctx, nil)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	w := &sessionWait{session: s, handle: h, mode: mode, count: count, cancel: cancel, pause: s.options.DeadlockAfter}
-	if w.pause < 0 {
-		w.pause = deadlockAfter
+	w := &sessionWait{session: s, handle: h, mode: mode, count: count, cancel: cancel, pause: deadlockAfter, suspectFrom: math.MaxInt64}
+	now := futex.Now()
+	if after := s.options.DeadlockAfter; after >= 0 {
+		w.pause = min(after, deadlockAfter)
+		w.suspectFrom = now + int64(after)
 	}
-	w.due = futex.Now() + int64(w.pause)
+	w.due = now + int64(w.pause)
 	s.shown.since.Store(uint64(time.Now().UnixNano()))
 	w.publish(h.binding(), noEvidence)
 	crash.At("session.waiting")
 	s.core.detector.enter(w)
-	err := f(ctx, w)
-	s.core.detector.leave(w)
-	if verdict := w.end(); err != nil && verdict != nil {
-		return verdict
-	}
-	return err
+	defer func() { // f may panic: contexts are the user's
+		s.core.detector.leave(w)
+		if verdict := w.end(); err != nil && verdict != nil {
+			err = verdict
+		}
+	}()
+	return f(ctx, w)
 }
 
 // publish shows the wait. The mutex is held, or nobody else has w yet.

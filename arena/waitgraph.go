@@ -241,7 +241,7 @@ func (s *Snapshot) addDeadlocks(g *WaitGraph) {
 	}
 	s.seen.release(gone)
 	graph := &s.seen.graph
-	stuck := graph.stuck()
+	stuck := s.seen.stuck()
 	met := make(map[int]bool)
 	for i := range s.seen.sessions {
 		if met[i] {
