@@ -83,7 +83,7 @@ func (d *director) run(ctx context.Context) {
 	helpers.Go(func() { d.every(ctx, 1500*time.Millisecond, d.remove) })
 	r := rand.New(rand.NewPCG(d.plan.seed, 0))
 	for ctx.Err() == nil {
-		if d.plan.kills > 0 && d.count().Kills >= d.plan.kills {
+		if d.plan.kills > 0 && d.count().Kills >= d.plan.kills || d.plan.first && !d.clean() {
 			stop()
 			break
 		}

@@ -36,6 +36,7 @@ type plan struct {
 	seed      uint64
 	dir       string
 	json      bool
+	first     bool // end with the first finding
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -47,6 +48,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&p.kills, "kills", 0, "end after so many kills, if the duration is not over before")
 	flags.IntVar(&p.rate, "rate", 50, "how many kills a second, at most")
 	flags.Uint64Var(&p.seed, "seed", uint64(time.Now().UnixNano()), "of the random choices; a run cannot be repeated exactly")
+	flags.BoolVar(&p.first, "first", false, "end with the first finding")
 	flags.BoolVar(&p.json, "json", false, "give the summary as JSON")
 	if err := flags.Parse(args); err != nil {
 		return 2

@@ -39,7 +39,7 @@ func torture(t *testing.T, args ...string) (code int, s summary, stderr string) 
 
 // A short run of the torture: real processes, killed, stopped and replaced.
 func TestTorture(t *testing.T) {
-	duration := "6s"
+	duration := "4s"
 	if testing.Short() {
 		duration = "1500ms"
 	}
@@ -116,7 +116,7 @@ func TestTortureCatches(t *testing.T) {
 	}
 	for _, variant := range []string{"judge-rashly", "take-any-word", "pass-gate"} {
 		t.Run(variant, func(t *testing.T) {
-			cmd := exec.Command(binary, "-duration", "5s", "-processes", "8")
+			cmd := exec.Command(binary, "-duration", "40s", "-processes", "8", "-first")
 			cmd.Env = append(os.Environ(), "LOCKD_VARIANT="+variant)
 			var errs strings.Builder
 			cmd.Stderr = &errs
