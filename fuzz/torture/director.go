@@ -68,6 +68,10 @@ func newDirector(p plan, stderr io.Writer) (*director, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.kinds == 0 {
+		p.kinds, _ = kindsOf(allKinds)
+	}
+	b.kinds.Store(p.kinds)
 	return &director{plan: p, exe: exe, board: b, stderr: stderr, crew: make([]*seated, p.processes), told: map[string]bool{}}, nil
 }
 
