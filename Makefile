@@ -11,7 +11,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
 
 build: ## build bin/lockd-inspect
-	$(GO) build -o bin/lockd-inspect ./lockd-inspect
+	CGO_ENABLED=0 $(GO) build -o bin/lockd-inspect ./lockd-inspect
 
 demo: build ## fifty processes on one unprotected file: without a lock, then with one, under kill -9
 	$(GO) run ./internal/demo --inspect bin/lockd-inspect

@@ -2,6 +2,7 @@ package arena
 
 import (
 	"hash/maphash"
+	"maps"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,7 @@ func (t *tenants) install(l *cell, old, b *binding) bool {
 }
 
 // cells interns the cells of a core, and keeps none alive. When a shard has
-// grown by a quarter, and the collector has run, it forgets those that were
+// doubled, and the collector has run, it forgets those that were
 // taken. Were it to look before, it would find all alive, and a limit set by
 // what it found would grow without end.
 type cells struct {
@@ -143,27 +144,36 @@ func (s *cells) each(f func(*cell)) {
 }
 
 func (sh *cellShard) forget() {
-	// A map keeps the memory of its largest day; this one's shrinks by halves.
-	kept := make(map[cellKey]weak.Pointer[cell], len(sh.named)/2)
+	before := len(sh.named)
 	for key, l := range sh.named {
-		if l.Value() != nil {
-			kept[key] = l
+		if l.Value() == nil {
+			delete(sh.named, key)
 		}
 	}
-	sh.named = kept
-	sh.sweep = len(sh.named) + max(firstSweep, len(sh.named)/4)
+	if len(sh.named) < before/2 {
+		// A map keeps the memory of its largest day.
+		smaller := make(map[cellKey]weak.Pointer[cell], len(sh.named))
+		maps.Copy(smaller, sh.named)
+		sh.named = smaller
+	}
+	sh.sweep = firstSweep + 2*len(sh.named)
 	sh.collected.Store(false)
 	runtime.AddCleanup(new(*cell), func(b *atomic.Bool) { b.Store(true) }, &sh.collected)
 }
 
 // handleCache gives callers that ask an Arena for the same names again the
-// same handles, quickly. It maps a name's hash to one place and forgets what
-// stood there: it is bounded, and needs no lock.
+// same handles, quickly. A name's hash leads to a bucket of eight places, and
+// whoever finds it full takes the place of another: it is bounded, and needs
+// no lock.
 type handleCache[H any] struct {
 	table atomic.Pointer[handleTable[H]]
 }
 
+// handleTable has a tag beside each place, some bits of the hash of the name
+// that stands there, so that a look-up follows one pointer as a rule. The two
+// are not written at once: a tag is a hint.
 type handleTable[H any] struct {
+	tags   []atomic.Uint32
 	places []atomic.Pointer[cached[H]]
 }
 
@@ -173,7 +183,14 @@ type cached[H any] struct {
 }
 
 // smallCache is what serves an arena of one segment; it grows with the arena.
-const smallCache = 1024
+const (
+	smallCache = 2048
+	cacheWays  = 8
+)
+
+func waysOf(hash uint64, places int) int { return int(hash) & (places - 1) &^ (cacheWays - 1) }
+
+func tagOf(hash uint64) uint32 { return uint32(hash>>32) | 1 }
 
 // named returns the handle to this name that is there, or puts there what
 // wrap makes of a new one.
@@ -181,30 +198,50 @@ func (h *handleCache[H]) named(a *Arena, kind Kind, name string, wrap func(handl
 	hash := maphash.String(handleSeed, name)
 	t := h.table.Load()
 	if t != nil {
-		if e := t.places[hash%uint64(len(t.places))].Load(); e != nil && e.name == name {
-			return &e.handle
+		tag, bucket := tagOf(hash), waysOf(hash, len(t.places))
+		tags := t.tags[bucket : bucket+cacheWays]
+		for i := range tags {
+			if tags[i].Load() != tag {
+				continue
+			}
+			if e := t.places[bucket+i].Load(); e != nil && e.name == name {
+				return &e.handle
+			}
 		}
 	}
 	t = h.fit(a, t)
 	e := &cached[H]{name, wrap(handle{cell: a.core.cells.named(hash, kind, name), arena: a})}
-	t.places[hash%uint64(len(t.places))].Store(e)
+	t.put(hash, e)
 	return &e.handle
 }
 
-// fit makes the table as large as the arena's number of slots.
+func (t *handleTable[H]) put(hash uint64, e *cached[H]) {
+	bucket := waysOf(hash, len(t.places))
+	at := bucket + int(hash>>59)%cacheWays
+	for i := bucket; i < bucket+cacheWays; i++ {
+		if t.tags[i].Load() == 0 {
+			at = i
+			break
+		}
+	}
+	t.places[at].Store(e)
+	t.tags[at].Store(tagOf(hash))
+}
+
+// fit makes the table somewhat larger than the arena's number of slots.
 func (h *handleCache[H]) fit(a *Arena, t *handleTable[H]) *handleTable[H] {
 	size := smallCache
-	for slots := int(a.core.slotCount()); size < slots; {
+	for slots := int(a.core.slotCount()); size < slots+slots/4; {
 		size *= 2
 	}
 	if t != nil && len(t.places) >= size {
 		return t
 	}
-	larger := &handleTable[H]{places: make([]atomic.Pointer[cached[H]], size)}
+	larger := &handleTable[H]{make([]atomic.Uint32, size), make([]atomic.Pointer[cached[H]], size)}
 	if t != nil {
 		for i := range t.places {
 			if e := t.places[i].Load(); e != nil {
-				larger.places[maphash.String(handleSeed, e.name)%uint64(size)].Store(e)
+				larger.put(maphash.String(handleSeed, e.name), e)
 			}
 		}
 	}

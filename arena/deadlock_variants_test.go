@@ -21,9 +21,9 @@ func TestDeadlockVariants(t *testing.T) {
 	})
 }
 
-// crossed opens two sessions that wait for each other; nobody looks. end ends
-// them and returns what they got.
-func crossed(t *testing.T, a *Arena) (one, other *sessionWait, end func() (error, error)) {
+// crossed opens two sessions that wait for each other; nobody looks. end waits
+// for the first, after the second has closed, and returns what they got.
+func crossed(t *testing.T, a *Arena) (one, other *sessionWait, gaveUp chan struct{}, end func() (error, error)) {
 	ctx, cancel := context.WithCancel(within(t))
 	o := SessionOptions{DeadlockAfter: time.Hour}
 	s, x := a.OpenSession(o), a.OpenSession(o)
@@ -32,7 +32,11 @@ func crossed(t *testing.T, a *Arena) (one, other *sessionWait, end func() (error
 	var both sync.WaitGroup
 	var errs [2]error
 	both.Go(func() { errs[0] = s.Lock(ctx, a.Mutex("m1")); s.Close() })
-	both.Go(func() { errs[1] = x.Lock(ctx, a.Mutex("m0")); x.Close() })
+	gaveUp = make(chan struct{})
+	go func() {
+		defer close(gaveUp)
+		errs[1] = x.Lock(ctx, a.Mutex("m0"))
+	}()
 	waitOf := func(s *Session) *sessionWait {
 		for d := &a.core.detector; ; time.Sleep(time.Millisecond) { // between two looks
 			d.mu.Lock()
@@ -45,8 +49,10 @@ func crossed(t *testing.T, a *Arena) (one, other *sessionWait, end func() (error
 			d.mu.Unlock()
 		}
 	}
-	return waitOf(s), waitOf(x), func() (error, error) {
+	return waitOf(s), waitOf(x), gaveUp, func() (error, error) {
 		defer cancel()
+		<-gaveUp
+		x.Close()
 		both.Wait()
 		return errs[0], errs[1]
 	}
@@ -56,14 +62,13 @@ func crossed(t *testing.T, a *Arena) (one, other *sessionWait, end func() (error
 func TestVerdictOnWhatHasChanged(t *testing.T) {
 	a := testArena(t, nil)
 	c := a.core
-	one, other, end := crossed(t, a)
+	one, other, gaveUp, end := crossed(t, a)
 	seen := c.sight()
-	other.cancel(context.Canceled)                           // it gives up, and closes
-	for there := true; there; time.Sleep(time.Millisecond) { // between two looks
-		_, there = c.sight().byRecord[other.session.index]
-	}
-	if _, found := c.detector.conclude(seen, map[uint32]*sessionWait{one.session.index: one}, verdictWord(c.head.verdict.Load())); !found {
-		t.Error("there was no suspicion")
+	other.cancel(context.Canceled) // it gives up, and keeps what it holds
+	<-gaveUp
+	victim, found := c.detector.conclude(seen, map[uint32]*sessionWait{one.session.index: one}, verdictWord(c.head.verdict.Load()))
+	if victim != nil || !found {
+		t.Errorf("victim %v, suspicion %v", victim != nil, found)
 	}
 	e, f := end()
 	if e != nil || !errors.Is(f, context.Canceled) {
@@ -75,7 +80,7 @@ func TestVerdictOnWhatHasChanged(t *testing.T) {
 func TestVerdictsOfTwoDetectors(t *testing.T) {
 	a := testArena(t, nil)
 	c := a.core
-	one, other, end := crossed(t, a)
+	one, other, _, end := crossed(t, a)
 	last, first, second := verdictWord(c.head.verdict.Load()), c.sight(), c.sight()
 	one.mu.Lock() // its detector is slow: decided, but not marked
 	done := make(chan struct{})

@@ -113,7 +113,8 @@ func (s *session) takeWord(ctx context.Context, m *RWMutex) (*binding, error) {
 			return nil
 		})
 		if err != nil {
-			return nil, err // closing gives the word back
+			m.URelease() // the process may have another opening, and keeps what it holds
+			return nil, err
 		}
 		return b, nil
 	}

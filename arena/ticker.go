@@ -20,6 +20,7 @@ type ticker struct {
 	c        *core
 	mu       sync.Mutex
 	sleepers int
+	slow     bool // it looks less often than at first
 	hurry    chan struct{}
 	quit     chan struct{}
 	running  bool
@@ -46,6 +47,10 @@ func (t *ticker) newcomer() {
 		t.running = true
 		t.done = make(chan struct{})
 		go t.run()
+		return
+	}
+	// To wake the ticker costs a switch between threads, so only if it sleeps long.
+	if !t.slow {
 		return
 	}
 	select {
@@ -77,7 +82,7 @@ func (t *ticker) finished() bool {
 	if t.sleepers > 0 {
 		return false
 	}
-	t.running = false
+	t.running, t.slow = false, false
 	close(t.done)
 	return true
 }
@@ -96,6 +101,7 @@ func (t *ticker) run() {
 			if interval > tickFirst {
 				interval = tickFirst
 				timer.Reset(interval)
+				t.setSlow(false)
 			}
 			continue
 		case <-timer.C:
@@ -108,8 +114,15 @@ func (t *ticker) run() {
 		} else {
 			interval = min(2*interval, tickLast)
 		}
+		t.setSlow(interval > tickFirst)
 		timer.Reset(interval)
 	}
+}
+
+func (t *ticker) setSlow(slow bool) {
+	t.mu.Lock()
+	t.slow = slow
+	t.mu.Unlock()
 }
 
 // tick looks at every queue and says whether any word has changed.
