@@ -20,7 +20,7 @@ type SessionInfo struct {
 	Holds   []SessionHolding
 	Wait    *SessionWait // nil if it waits for nothing
 
-	record uint32
+	Record uint32 // where it is: RangeInfo.Session names it
 }
 
 // SessionHolding is what a session says that it holds. What it holds of ranges
@@ -49,7 +49,7 @@ func (p picture) decodeSessions(s *Snapshot) {
 	s.seen = sightAll(p, s.imageSegments())
 	for i := range s.seen.sessions {
 		x := &s.seen.sessions[i]
-		info := SessionInfo{SessionID: SessionID{x.member, x.number}, Label: s.seen.label(x), record: x.record}
+		info := SessionInfo{SessionID: SessionID{x.member, x.number}, Label: s.seen.label(x), Record: x.record}
 		if m := s.member(x.member); m != nil {
 			info.Known, info.PID, info.Process, info.Verdict = true, m.PID, m.Label, m.Verdict
 		}

@@ -53,7 +53,7 @@ func (r *Ranges) releaseSlow(s span) error {
 		return nil
 	}
 	defer c.gate.leave()
-	err := r.latched(request{ctx: context.Background(), unfailing: true, giving: true, arena: r.arena}, func(d *rangeDesk) bool {
+	err := r.latched(request{ctx: context.Background(), unfailing: true}, func(d *rangeDesk) bool {
 		return d.release(r.holder, s.first, s.last)
 	})
 	if err != nil && !c.gate.closing() {
@@ -68,7 +68,7 @@ func (r *Ranges) releaseAll() error {
 		return nil
 	}
 	defer c.gate.leave()
-	if err := r.handle.acquire(request{ctx: context.Background(), unfailing: true, giving: true, arena: r.arena}); err != nil {
+	if err := r.handle.acquire(request{ctx: context.Background(), unfailing: true}); err != nil {
 		if c.gate.closing() {
 			return nil
 		}
@@ -98,7 +98,7 @@ func (r *Ranges) held() []Range {
 	defer c.gate.leave()
 	for room := firstPieces; ; {
 		all := make([]Range, 0, room)
-		if r.handle.acquire(request{ctx: context.Background(), unfailing: true, giving: true, arena: r.arena}) != nil {
+		if r.handle.acquire(request{ctx: context.Background(), unfailing: true}) != nil {
 			return nil
 		}
 		fits := false

@@ -3,6 +3,9 @@ package arena
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,4 +112,32 @@ func TestSeed003(t *testing.T) {
 	}
 	one.MarkConsistent()
 	one.Unlock()
+
+	// Theirs gives a lock back when the collector finds it unused, whenever that
+	// is. Ours keeps what it protects locked, and says who lost it, and where.
+	lines := make(lineLog, 100)
+	careless := testArena(t, &Options{Logger: slog.New(slog.NewTextHandler(lines, nil))})
+	lose := func() {
+		if err := careless.Session("careless").Lock(ctx, careless.Mutex("lost")); err != nil {
+			t.Error(err)
+		}
+	}
+	lose()
+	deadline := time.After(proc.Soon)
+	for told := false; !told; {
+		runtime.GC()
+		select {
+		case line := <-lines:
+			told = strings.Contains(line, "careless") && strings.Contains(line, "lost") && strings.Contains(line, "seed003_test.go")
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			t.Fatal("nobody reports a session that was lost while it held a lock")
+		}
+	}
+	if careless.Mutex("lost").TryLock() {
+		t.Error("the collector gave a lock back")
+	}
+	if err := careless.Mutex("lost").Release(); err != nil {
+		t.Error(err)
+	}
 }

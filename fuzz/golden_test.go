@@ -73,6 +73,36 @@ var goldens = []struct {
 		done.Tickets()
 		done.Destroy(g.ctx)
 	}},
+	{"ranges", func(g *golden) {
+		a, b, ctx := g.a.Ranges("ranges"), g.a.Ranges("ranges"), g.ctx
+		for i := range int64(12) {
+			a.Lock(ctx, arena.Shared, 30*i, 20)
+			b.Lock(ctx, arena.Shared, 30*i+10, 20)
+		}
+		a.Lock(ctx, arena.Exclusive, 1000, 100)
+		a.Release(1040, 5)
+		b.Lock(ctx, arena.Exclusive, 1<<40, 0)
+		for i := range int64(3) {
+			g.waits(func(ctx context.Context) { g.a.Ranges("ranges").Lock(ctx, arena.Exclusive, 100*i, 950) })
+		}
+		g.waits(func(ctx context.Context) { b.Lock(ctx, arena.Exclusive, 0, 30) })
+		g.until(func(l arena.LockInfo) bool { return l.Name == "ranges" && len(l.Waiting) == 4 })
+	}},
+	{"sessions", func(g *golden) {
+		m, rw, s := g.a.Mutex("m"), g.a.RWMutex("rw"), g.a.Semaphore("s", 12)
+		r := g.a.Ranges("ranges")
+		g.first, g.second = g.a.Session("first"), g.a.Session("second")
+		g.first.Lock(g.ctx, m)
+		g.first.RLock(g.ctx, rw)
+		g.first.Acquire(g.ctx, s, 5)
+		g.second.LockRange(g.ctx, r, arena.Exclusive, 0, 10)
+		g.second.RLock(g.ctx, rw)
+		for i := range 20 { // more than one record of holdings shows
+			g.second.Lock(g.ctx, g.a.Mutex(fmt.Sprintf("name %d", i)))
+		}
+		g.waits(func(ctx context.Context) { g.first.LockRange(ctx, r, arena.Shared, 5, 10) })
+		g.until(func(l arena.LockInfo) bool { return l.Name == "ranges" && len(l.Waiting) == 1 })
+	}},
 	{"full", func(g *golden) {
 		for i := range 1400 {
 			m := g.a.Mutex(fmt.Sprintf("name %d", i))
@@ -97,6 +127,8 @@ type golden struct {
 	ctx    context.Context
 	cancel func()
 	all    sync.WaitGroup
+
+	first, second *arena.Session
 }
 
 func (g *golden) waits(f func(context.Context)) { g.all.Go(func() { f(g.ctx) }) }
@@ -141,6 +173,11 @@ func goldenImage(t testing.TB, number int) []byte {
 	image, err := os.ReadFile(path)
 	g.cancel()
 	g.all.Wait()
+	for _, s := range []*arena.Session{g.first, g.second} {
+		if s != nil {
+			s.Close()
+		}
+	}
 	a.Close()
 	os.Remove(path)
 	if err != nil {

@@ -60,13 +60,15 @@ const (
 	opAcquire
 	opRelease
 	opResize
+	opTake
+	opGive
 	opDeath
 )
 
 func (o operation) String() string {
 	return [...]string{
 		"Lock", "TryLock", "Unlock", "MarkConsistent", "RLock", "TryRLock", "RUnlock", "ULock", "UUnlock", "Upgrade",
-		"TryUpgrade", "Downgrade", "DowngradeToU", "UDowngrade", "Acquire", "Release", "Resize", "killed",
+		"TryUpgrade", "Downgrade", "DowngradeToU", "UDowngrade", "Acquire", "Release", "Resize", "Take", "Give", "killed",
 	}[o]
 }
 

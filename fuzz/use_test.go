@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ var opened = []error{
 var used = []error{
 	arena.ErrTimeout, arena.ErrNotHeld, arena.ErrRobbed, arena.ErrKind, arena.ErrTableFull, arena.ErrTickets, arena.ErrTooMany,
 	arena.ErrSize, arena.ErrDestroyed, arena.ErrNoSemaphore, arena.ErrWasHeld, arena.ErrDamaged, arena.ErrMembersFull,
-	context.DeadlineExceeded,
+	arena.ErrDeadlock, arena.ErrMode, context.DeadlineExceeded,
 }
 
 func isOneOf(err error, of []error) bool {
@@ -72,6 +73,7 @@ type user struct {
 	step  func()
 	last  time.Time
 	whole bool // and so everything is to be had, if it takes a while
+	waits sync.WaitGroup
 }
 
 // does looks at what an operation returned, and says whether it was done.
@@ -103,7 +105,10 @@ func (u *user) use(path string) {
 		return
 	}
 	u.a, u.last = a, time.Now()
-	defer func() { u.does("close", a.Close()) }()
+	defer func() {
+		u.does("close", a.Close())
+		u.waits.Wait()
+	}()
 	for _, name := range []string{"m", "held", "abandoned", strings.Repeat("long", 60), "name 7", "new", strings.Repeat("n", 200)} {
 		u.mutex(name)
 	}
@@ -113,6 +118,10 @@ func (u *user) use(path string) {
 	for name, size := range map[string]int{"s": 0, "full": 2, "shrinks": 0, "ends": 0, "gone": 7, "new s": 11} {
 		u.semaphore(name, size)
 	}
+	for _, name := range []string{"ranges", "new ranges"} {
+		u.ranges(name)
+	}
+	u.session()
 	_, err = a.Semaphores()
 	u.does("list", err)
 	u.look(path)
@@ -134,6 +143,23 @@ func (u *user) soon() (context.Context, context.CancelFunc) {
 		return context.WithTimeout(context.Background(), longUse)
 	}
 	return context.WithTimeout(context.Background(), moment)
+}
+
+// endless is for what has no deadline: it may wait until the arena is closed,
+// for who holds a latch in a file that is not to be believed.
+func (u *user) endless(what string, f func() error) {
+	if u.whole {
+		u.does(what, f())
+		return
+	}
+	done := make(chan error, 1)
+	u.waits.Go(func() { done <- f() })
+	select {
+	case err := <-done:
+		u.does(what, err)
+	case <-time.After(10 * moment):
+		u.does(what, nil)
+	}
 }
 
 func (u *user) mutex(name string) {
@@ -204,6 +230,45 @@ func (u *user) semaphore(name string, size int) {
 	u.does("resize", s.Resize(9))
 	u.does("resize", s.ResizeWait(ctx, 4))
 	u.does("destroy", s.Destroy(ctx))
+}
+
+func (u *user) ranges(name string) {
+	r := u.a.Ranges(name)
+	for i, mode := range []arena.Mode{arena.Shared, arena.Exclusive, arena.Shared} {
+		ctx, cancel := u.soon()
+		if !u.does("take", r.Lock(ctx, mode, int64(15*i), 500)) && u.whole {
+			u.t.Errorf("%q is not to be had", name)
+		}
+		cancel()
+	}
+	_, err := r.TryLock(arena.Exclusive, 1000, 1<<41)
+	u.does("try", err)
+	u.endless("held", func() error { r.Held(); return nil })
+	u.endless("release", func() error { return r.Release(20, 7) })
+	u.endless("release all", r.ReleaseAll)
+}
+
+func (u *user) session() {
+	s := u.a.OpenSession(arena.SessionOptions{Label: "user", Trace: true, DeadlockAfter: moment / 8})
+	r := u.a.Ranges("ranges")
+	for _, take := range []func(context.Context) error{
+		func(ctx context.Context) error { return s.Lock(ctx, u.a.Mutex("m")) },
+		func(ctx context.Context) error { return s.RLock(ctx, u.a.RWMutex("rw")) },
+		func(ctx context.Context) error { return s.Upgrade(ctx, u.a.RWMutex("rw")) },
+		func(ctx context.Context) error { _, err := s.Acquire(ctx, u.a.Semaphore("s", 0), 1); return err },
+		func(ctx context.Context) error { return s.LockRange(ctx, r, arena.Exclusive, 0, 12) },
+		func(ctx context.Context) error {
+			return s.LockAll(ctx, arena.Exclusively(u.a.Mutex("new")), arena.Upgradably(u.a.RWMutex("u")))
+		},
+	} {
+		ctx, cancel := u.soon()
+		u.does("session", take(ctx))
+		cancel()
+	}
+	u.endless("session's end", func() error {
+		s.Held()
+		return errors.Join(s.ReleaseRanges(r), s.Close())
+	})
 }
 
 // put makes a file of bytes.

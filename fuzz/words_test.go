@@ -16,7 +16,7 @@ var regions = []struct{ start, size, entries int }{
 	{4096, 64, 64},      // stripes
 	{8192, 128, 4},      // members; who opens the file is among the first
 	{139264, 192, 16},   // slots
-	{335872, 64, 24},    // records
+	{335872, 64, 64},    // records
 	{368640, 8, 512},    // buckets
 	{139264, 192, 1024}, // all slots
 	{335872, 64, 512},   // all records

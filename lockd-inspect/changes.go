@@ -93,12 +93,14 @@ func (c *comparison) lock(old, l *lock) {
 		text := "its owner ended holding it"
 		if d := l.LastDeath; d != nil {
 			who = &party{PID: uint32(d.PID), Label: d.Label}
-			text = fmt.Sprintf("%s %s holding it", who.title(), d.Cause)
+			text = fmt.Sprintf("%s %s holding it", who.title(), ended(d.Cause))
 		}
 		c.add("abandoned", l, who, "%s", text)
 	}
 	if l.Kind == "semaphore" {
 		c.tickets(old, l)
+	} else if l.Kind == "ranges" {
+		c.ranges(old, l)
 	} else {
 		c.owner(old, l)
 	}
@@ -116,11 +118,11 @@ func (c *comparison) lock(old, l *lock) {
 	}
 	for i := range l.Waiting {
 		w := &l.Waiting[i]
-		if w.dead() || slices.ContainsFunc(old.Waiting, func(o waiter) bool { return o.same(&w.party) && o.Mode == w.Mode }) {
+		if w.dead() || slices.ContainsFunc(old.Waiting, func(o waiter) bool { return o.isLike(w) }) {
 			continue
 		}
 		var holders []string
-		for _, p := range l.blockersOf(w.Mode) {
+		for _, p := range l.blockersOf(w) {
 			holders = append(holders, p.title())
 		}
 		text := w.title()
@@ -190,6 +192,35 @@ func (c *comparison) tickets(old, l *lock) {
 	}
 	tell("taken", l.Tickets, old.Tickets)
 	tell("released", old.Tickets, l.Tickets)
+}
+
+// isLike tells whether it is the same request in another look.
+func (w *waiter) isLike(o *waiter) bool {
+	if w.Range != nil && o.Range != nil && (w.Range.Holder != o.Range.Holder || w.Range.String() != o.Range.String()) {
+		return false
+	}
+	return w.same(&o.party) && w.Mode == o.Mode
+}
+
+func (c *comparison) ranges(old, l *lock) {
+	tell := func(name string, has, had *lock) {
+		has.eachRangeHolder(func(p *party, mode string, held []stretch) {
+			var before, more []stretch
+			had.eachRangeHolder(func(q *party, m string, all []stretch) {
+				if q.same(p) && m == mode {
+					before = all
+				}
+			})
+			for _, s := range held {
+				more = append(more, s.without(before)...)
+			}
+			if len(more) > 0 {
+				c.add(name, l, p, "%s, %s %s", p.title(), mode, stretches(more))
+			}
+		})
+	}
+	tell("released", old, l)
+	tell("taken", l, old)
 }
 
 // cycles tells of those that cannot end by themselves, and when they have ended

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -221,8 +222,10 @@ func (r *report) lockFindings() (found []finding) {
 		if l.Waiters == 0 {
 			continue
 		}
+		told := make(map[*member]bool)
 		l.concerns(func(p *party) bool {
-			if p.entry != nil && p.entry.Stopped && l.isHeldBy(p) {
+			if p.entry != nil && p.entry.Stopped && l.isHeldBy(p) && l.isInTheWay(p) && !told[p.entry] {
+				told[p.entry] = true
 				found = append(found, finding{
 					Arena: r.Arena.Name, Severity: "stopped", Code: "holder-stopped", Where: quoted(l.bytes()),
 					Text: fmt.Sprintf("%s holds it and is stopped, by a signal or a debugger; %d wait", p.entry.title(), l.Waiters),
@@ -244,9 +247,30 @@ func (l *lock) isHeldBy(p *party) bool {
 	return true
 }
 
+// isInTheWay is about a holder: of ranges, whether somebody waits for his.
+func (l *lock) isInTheWay(p *party) bool {
+	if l.Kind != "ranges" || p == l.Owner {
+		return true
+	}
+	for i := range l.Waiting {
+		if slices.ContainsFunc(l.blockersOf(&l.Waiting[i]), p.same) {
+			return true
+		}
+	}
+	return false
+}
+
+// ended says how a holding did, after who held.
+func ended(cause string) string {
+	if cause == arena.Robbed.String() {
+		return "was robbed"
+	}
+	return cause
+}
+
 func (l *lock) abandonment(r *report) string {
 	if d := l.LastDeath; d != nil {
-		return fmt.Sprintf("pid %d (%s) %s holding it, %s ago; what it protects may be half-changed", d.PID, quoted(d.Label), d.Cause, cell(r.age(d.When)))
+		return fmt.Sprintf("pid %d (%s) %s holding it, %s ago; what it protects may be half-changed", d.PID, quoted(d.Label), ended(d.Cause), cell(r.age(d.When)))
 	}
 	return "its last owner ended holding it; what it protects may be half-changed"
 }

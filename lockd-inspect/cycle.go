@@ -83,8 +83,15 @@ func (c cycle) explain() []string {
 		if e.waiting != m {
 			and = fmt.Sprintf(" while its pid %d waits", e.waiting.PID)
 		}
-		lines = append(lines, fmt.Sprintf("%s holds %s%s for %s, held by %s  (%s)",
-			e.from.who(), quoted(before.lock), and, quoted(e.lock), e.to.who(), e.from.called()))
+		has, by := "holds", "held by"
+		if before.ahead {
+			has = "is queued for"
+		}
+		if e.ahead {
+			by = "behind"
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %s%s for %s, %s %s  (%s)",
+			e.from.who(), has, quoted(before.lock), and, quoted(e.lock), by, e.to.who(), e.from.called()))
 	}
 	return lines
 }

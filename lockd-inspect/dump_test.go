@@ -104,7 +104,13 @@ func TestDumpIsDocumented(t *testing.T) {
 				check("an owner", l["owner"], party...)
 			}
 			each(l["reading"], func(r map[string]any) { check("a reader", r, with(doc["locks.reading"]...)...) })
-			each(l["waiting"], func(w map[string]any) { check("a waiter", w, with("count", "mode", "tickets", "since")...) })
+			each(l["waiting"], func(w map[string]any) {
+				check("a waiter", w, with("count", "mode", "tickets", "since", "range")...)
+				if w["range"] != nil {
+					check("a request", w["range"], doc["range"]...)
+				}
+			})
+			each(l["ranges"], func(r map[string]any) { check("a range", r, with(append(doc["range"], "mode")...)...) })
 			if s, ok := l["tickets"].(map[string]any); ok {
 				check("a semaphore", s, "size", "in_use", "ending", "holders")
 				each(s["holders"], func(h map[string]any) { check("a ticket holder", h, with("numbers")...) })

@@ -33,12 +33,16 @@ type builder struct {
 }
 
 func (b *builder) lock(l *lock) {
+	if l.Kind == "ranges" {
+		b.ranges(l)
+		return
+	}
 	for i := range l.Waiting {
 		w := &l.Waiting[i]
 		if !w.known() || w.dead() {
 			continue
 		}
-		blockers := l.blockersOf(w.Mode)
+		blockers := l.blockersOf(w)
 		in := b.report.waitingIn(w.entry, l.Slot)
 		for _, s := range in {
 			e := edge{from: b.sessions[s.name()], lock: l.bytes(), kind: l.Kind, mode: w.Mode, count: 1, since: s.waitingSince()}
@@ -63,6 +67,35 @@ func (b *builder) lock(l *lock) {
 			e.from, e.since = b.sessions[in[0].name()], in[0].waitingSince()
 		}
 		b.blocked(l, l.Owner, readers, e)
+	}
+}
+
+// ranges finds who waits for whom where each wants another part, and in which
+// session is known.
+func (b *builder) ranges(l *lock) {
+	who := func(m *member, session *uint32) *actor {
+		if s := b.report.sessionOf(m, session); s != nil {
+			return b.sessions[s.name()]
+		}
+		return b.processes[m]
+	}
+	for i := range l.Waiting {
+		w := &l.Waiting[i]
+		if !w.known() || w.dead() || w.Range == nil {
+			continue
+		}
+		e := edge{
+			from: who(w.entry, w.Range.Session), waiting: w.entry, lock: l.bytes(), kind: l.Kind, mode: w.Mode + " " + w.Range.String(),
+			count: 1, since: time.Time(w.Since),
+		}
+		met := make(map[*actor]bool)
+		for _, o := range l.obstaclesOf(w) {
+			if to := who(o.entry, o.session); to != nil && !met[to] {
+				met[to] = true
+				e.ahead = o.ahead
+				b.add(e, to)
+			}
+		}
 	}
 }
 
@@ -110,7 +143,7 @@ func (b *builder) deadlocks() {
 			same := func(e *edge) bool { return e.from == from && e.to == to && e.lock == d.Lock }
 			if !slices.ContainsFunc(b.edges, same) { // it waits behind the other, who does not hold it yet
 				w := from.session.Wait
-				b.add(edge{from: from, waiting: from.members[0], lock: d.Lock, kind: w.Kind, mode: w.Mode, count: 1, since: from.session.waitingSince()}, to)
+				b.add(edge{from: from, waiting: from.members[0], lock: d.Lock, kind: w.Kind, mode: w.Mode, count: 1, since: from.session.waitingSince(), ahead: true}, to)
 			}
 			for _, e := range b.edges {
 				e.certain = e.certain || same(e)
@@ -120,7 +153,15 @@ func (b *builder) deadlocks() {
 }
 
 // blockersOf returns whom somebody waits for who wants the lock.
-func (l *lock) blockersOf(mode string) (all []*party) {
+func (l *lock) blockersOf(w *waiter) (all []*party) {
+	if l.Kind == "ranges" {
+		for _, o := range l.obstaclesOf(w) {
+			if !slices.ContainsFunc(all, o.same) {
+				all = append(all, o.party)
+			}
+		}
+		return all
+	}
 	if l.Kind == "semaphore" {
 		if l.Tickets == nil {
 			return nil
@@ -131,12 +172,12 @@ func (l *lock) blockersOf(mode string) (all []*party) {
 		return all
 	}
 	if l.Owner != nil {
-		if mode == "shared" && l.Gate != nil && *l.Gate == "open" {
+		if w.Mode == "shared" && l.Gate != nil && *l.Gate == "open" {
 			return nil // on its way in
 		}
 		return append(all, l.Owner)
 	}
-	if mode != "shared" {
+	if w.Mode != "shared" {
 		for i := range l.Reading {
 			all = append(all, &l.Reading[i].party)
 		}

@@ -119,6 +119,11 @@ func (l *lock) concerns(meant func(*party) bool) bool {
 			return true
 		}
 	}
+	for i := range l.Ranges {
+		if meant(&l.Ranges[i].party) {
+			return true
+		}
+	}
 	if l.Tickets != nil {
 		for i := range l.Tickets.Holders {
 			if meant(&l.Tickets.Holders[i].party) {

@@ -65,10 +65,10 @@ func (r *report) lockOf(i *arena.LockInfo) *lock {
 	l := &lock{
 		Name: i.Name, NameHex: hexOf(i.Name), Kind: i.Kind.String(), Slot: i.Slot, Generation: i.Generation, Word: wordText(i.Word),
 		Owner: r.owner(i.Owner), Readers: i.Readers, Waiters: i.Waiters, Abandonments: i.Abandonments, Fence: i.Fence,
-		Named: seconds(i.Inserted), Reading: []reader{}, Waiting: []waiter{}, taken: time.Time(r.Taken),
+		Named: seconds(i.Inserted), Reading: []reader{}, Waiting: []waiter{}, Ranges: []rangeHold{}, taken: time.Time(r.Taken),
 	}
-	// A semaphore's word is the latch of its queue: A is about that.
-	l.Abandoned = i.Kind != arena.KindSemaphore && i.Word.Has(robust.Abandoned)
+	// Of a latch, A is about what that protects.
+	l.Abandoned = !l.isLatched() && i.Word.Has(robust.Abandoned)
 	for _, o := range i.Reading {
 		l.Reading = append(l.Reading, reader{r.party(o.Member, o.PID, o.Label), o.Count})
 	}
@@ -84,16 +84,30 @@ func (r *report) lockOf(i *arena.LockInfo) *lock {
 			l.Tickets.Holders = append(l.Tickets.Holders, ticketHolder{r.party(h.Member, h.PID, h.Label), h.Numbers})
 		}
 		for _, w := range s.Queue {
-			l.Waiting = append(l.Waiting, waiter{r.party(w.Member, w.PID, w.Label), w.Count, w.For.String(), w.Tickets, moment(w.Since)})
+			l.Waiting = append(l.Waiting, waiter{r.party(w.Member, w.PID, w.Label), w.Count, w.For.String(), w.Tickets, moment(w.Since), nil})
 		}
+	} else if i.Kind == arena.KindRanges {
+		r.rangesOf(l, i)
 	} else {
 		for _, w := range i.Waiting {
-			l.Waiting = append(l.Waiting, waiter{r.party(w.Member, w.PID, w.Label), w.Count, modeOf(w), 0, moment(w.Since)})
+			l.Waiting = append(l.Waiting, waiter{r.party(w.Member, w.PID, w.Label), w.Count, modeOf(w), 0, moment(w.Since), nil})
 		}
 		slices.SortStableFunc(l.Waiting, func(a, b waiter) int { return time.Time(a.Since).Compare(time.Time(b.Since)) })
 	}
 	l.State = stateOf(l, i)
 	return l
+}
+
+func (r *report) rangesOf(l *lock, i *arena.LockInfo) {
+	for _, p := range i.Ranges {
+		who, what := r.party(p.Member, p.PID, p.Label), stretchOf(p.First, p.Last)
+		session := r.numberOf[p.Session]
+		if p.Waiting {
+			l.Waiting = append(l.Waiting, waiter{who, 1, p.Mode.String(), 0, moment(p.Since), &rangeRequest{what, p.Holder, session}})
+		} else {
+			l.Ranges = append(l.Ranges, rangeHold{who, what, p.Mode.String(), p.Holder, session})
+		}
+	}
 }
 
 func modeOf(w arena.WaiterInfo) string {
@@ -108,6 +122,8 @@ func stateOf(l *lock, i *arena.LockInfo) string {
 	switch {
 	case i.Kind == arena.KindSemaphore:
 		return l.Tickets.state()
+	case i.Kind == arena.KindRanges:
+		return l.rangesState()
 	case l.Owner == nil && l.Abandoned:
 		return "abandoned"
 	case l.Owner == nil && l.Readers > 0:

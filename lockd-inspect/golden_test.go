@@ -65,6 +65,9 @@ func TestGolden(t *testing.T) {
 		{"show-mutex", 0, []string{"show", billing, "busy"}},
 		{"show-rwmutex", 0, []string{"show", billing, "catalogue"}},
 		{"show-semaphore", 0, []string{"show", billing, "gpu"}},
+		{"show-ranges", 0, []string{"show", billing, "table.dat"}},
+		{"show-ranges-json", 0, []string{"show", billing, "table.dat", "--json"}},
+		{"locks-ranges", 0, []string{"locks", billing, "--kind", "ranges", "-o", "name,state,pid,waiters,ranges,range_holders,queue"}},
 		{"show-abandoned", 0, []string{"show", billing, "archive"}},
 		{"show-dead", 0, []string{"show", billing, "orphan"}},
 		{"show-quoted", 0, []string{"show", billing, `"\x1b[31mred\n"`}},
@@ -88,6 +91,7 @@ func TestGolden(t *testing.T) {
 		{"sem-list-json", 0, []string{"sem", billing, "list", "--json"}},
 		{"help", 0, []string{"help"}},
 		{"help-locks", 0, []string{"help", "locks"}},
+		{"help-break", 0, []string{"help", "break"}},
 		{"help-run", 0, []string{"run", "--help"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

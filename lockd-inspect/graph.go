@@ -33,6 +33,7 @@ type edge struct {
 	mode     string
 	count    uint32
 	since    time.Time
+	ahead    bool // who is waited for does not hold it, but waits before
 	// certain: the actor does nothing before the wait has ended. A process
 	// whose goroutines may do something else meanwhile is not.
 	certain bool
@@ -124,7 +125,7 @@ func (e *edge) waits(taken time.Time) string {
 		text += fmt.Sprintf(" in its pid %d", e.waiting.PID)
 	}
 	switch {
-	case e.kind == "semaphore":
+	case e.kind == "semaphore" || e.kind == "ranges":
 		text += " for " + e.mode
 	case e.kind == "rwmutex":
 		text += ", " + e.mode

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -26,6 +27,8 @@ func (r *runner) gripOf(a *arena.Arena) grip {
 	switch {
 	case r.tickets > 0:
 		return &ticketHold{semaphore: a.Semaphore(r.lock, 0), n: r.tickets}
+	case r.part.set:
+		return &rangeGrip{ranges: a.Ranges(r.lock), part: r.part, mode: r.rangeMode()}
 	case r.shared:
 		return sharedHold{a.RWMutex(r.lock)}
 	case r.exclusive:
@@ -154,12 +157,8 @@ func (r *runner) tellHolders() {
 	if l == nil {
 		return
 	}
-	mode := "exclusive"
-	if r.shared {
-		mode = "shared"
-	}
 	var holders []string
-	for _, p := range l.blockersOf(mode) {
+	for _, p := range l.blockersOf(r.requestIn(l)) {
 		text := fmt.Sprintf("pid %d (%s)", p.PID, quoted(p.Label))
 		if p.entry != nil && p.entry.state() != "alive" {
 			text += ", " + p.entry.state()
@@ -169,6 +168,23 @@ func (r *runner) tellHolders() {
 	if len(holders) > 0 {
 		r.t.complain("waiting for %s, held by %s; %d wait", quoted(r.lock), strings.Join(holders, ", "), l.Waiters)
 	}
+}
+
+// requestIn is what this run waits for.
+func (r *runner) requestIn(l *lock) *waiter {
+	for i := range l.Waiting {
+		if w := &l.Waiting[i]; int(w.PID) == os.Getpid() {
+			return w
+		}
+	}
+	w := &waiter{Mode: "exclusive"}
+	if r.shared {
+		w.Mode = "shared"
+	}
+	if r.part.set {
+		w.Range = &rangeRequest{stretch: r.part.stretch()}
+	}
+	return w
 }
 
 func reason(err error) string {

@@ -37,8 +37,8 @@ func helpAll(w io.Writer) {
 	}
 	fmt.Fprintf(w, `
 Without a verb it lists the arenas; with an arena's name alone, its locks.
-Only run, sem, settle and rm change anything; all else just reads, also what is
-wedged or damaged. lockd-inspect help VERB says more.
+Only run, sem, settle, break and rm change anything; all else just reads, also
+what is wedged or damaged. lockd-inspect help VERB says more.
 
 Exit codes: %s
 `, exitCodes)

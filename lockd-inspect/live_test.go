@@ -93,7 +93,7 @@ func TestChanges(t *testing.T) {
 	free := lock{Name: "l", Kind: "mutex"}
 	held := func(m *member) lock { l := free; l.Owner = by(m); return l }
 	waited := func(l lock, m *member) lock {
-		l.Waiters, l.Waiting = 1, []waiter{{*by(m), 1, "exclusive", 0, at("2031-01-01T00:00:00Z")}}
+		l.Waiters, l.Waiting = 1, []waiter{{*by(m), 1, "exclusive", 0, at("2031-01-01T00:00:00Z"), nil}}
 		return l
 	}
 	abandoned := func(l lock) lock {
@@ -256,7 +256,7 @@ func TestTopSees(t *testing.T) {
 		l := &lock{Name: "l", Kind: "mutex", taken: start.Add(time.Duration(i) * time.Second)}
 		if held {
 			l.Owner = m.party()
-			l.Waiting = []waiter{{*m.party(), 1, "exclusive", 0, moment(start)}}
+			l.Waiting = []waiter{{*m.party(), 1, "exclusive", 0, moment(start), nil}}
 		}
 		k.lock = l
 		k.see(l.taken)

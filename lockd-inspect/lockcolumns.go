@@ -11,7 +11,7 @@ var lockColumns = []column[*lock]{
 	text("name_hex", "the name's bytes, if they are not UTF-8", func(l *lock) any { return orNone(l.NameHex) }).onDemand(),
 	text("kind", "mutex, rwmutex, semaphore or ranges", func(l *lock) any { return l.Kind }),
 	text("state", stateHelp, func(l *lock) any { return l.State }).coloured(func(l *lock) colour { return l.colour() }),
-	number("pid", "of the owner, or of the only process that reads or has tickets; in its own pid namespace", ofHolder(func(p *party) any { return p.PID })),
+	number("pid", "of the owner, or of the only process that reads or has tickets or ranges; in its own pid namespace", ofHolder(func(p *party) any { return p.PID })),
 	text("label", "that the owner gave itself", ofEntry(func(m *member) any { return m.Label })).yielding(1),
 	text("user", "who the owner runs as", ofEntry(func(m *member) any { return m.User })).onDemand(),
 	text("owner_alive", "none if that cannot be told", ofHolder(func(p *party) any { return orNone(p.Alive) })).onDemand(),
@@ -30,7 +30,7 @@ var lockColumns = []column[*lock]{
 		return l.Readers
 	}).onDemand(),
 	text("reading", "by whom: pid×count of each process, in its own pid namespace", func(l *lock) any { return listed(readers(l.Reading)) }).onDemand(),
-	text("queue", "who waits, the longest first or in the order in which they are served: pid, ×count, :tickets", func(l *lock) any {
+	text("queue", "who waits, the longest first or in the order in which they are served: pid, ×count, :tickets or range", func(l *lock) any {
 		return listed(waiters(l.Waiting))
 	}).onDemand(),
 	number("abandonments", "how often an owner died, panicked or was robbed", func(l *lock) any { return l.Abandonments }).onDemand(),
@@ -42,6 +42,15 @@ var lockColumns = []column[*lock]{
 	number("tickets", "how many a semaphore has", ofTickets(func(t *ticketry) any { return t.Size })).onDemand(),
 	number("tickets_held", "how many of them are held", ofTickets(func(t *ticketry) any { return t.InUse })).onDemand(),
 	text("ticket_holders", "which tickets each process holds, as pid:numbers", ofTickets(func(t *ticketry) any { return listed(ticketHolders(t.Holders)) })).onDemand(),
+	number("ranges", "pieces of ranges that are held", func(l *lock) any {
+		if l.Kind != "ranges" {
+			return nil
+		}
+		return len(l.Ranges)
+	}).onDemand(),
+	text("range_holders", "which ranges each process holds, as pid:start-end, with /s if shared", func(l *lock) any {
+		return listed(rangeHolds(l.Ranges))
+	}).onDemand(),
 	number("slot", "where it is in the table", func(l *lock) any { return l.Slot }).onDemand(),
 	number("generation", "of the slot", func(l *lock) any { return l.Generation }).onDemand(),
 }
@@ -55,7 +64,8 @@ const stateHelp = `free
 	inherited  held by an heir who has not marked it consistent
 	dead       its owner died; the next who wants it will inherit it
 	left       its owner and all that inherited it ended in good order
-	2 of 4     of a semaphore: so many tickets are held`
+	2 of 4     of a semaphore: so many tickets are held
+	3 ranges   of ranges: so many pieces are held`
 
 func (l *lock) colour() colour {
 	switch l.State {
@@ -81,7 +91,9 @@ func (l *lock) holder() *party {
 	switch {
 	case l.Kind == "semaphore" && l.Tickets != nil && len(l.Tickets.Holders) == 1:
 		return &l.Tickets.Holders[0].party
-	case l.Kind == "semaphore":
+	case len(l.Ranges) > 0 && !slices.ContainsFunc(l.Ranges, func(h rangeHold) bool { return !h.same(&l.Ranges[0].party) }):
+		return &l.Ranges[0].party
+	case l.isLatched():
 		return nil
 	case l.Owner == nil && len(l.Reading) == 1:
 		return &l.Reading[0].party
@@ -93,6 +105,9 @@ func (l *lock) holder() *party {
 func (l *lock) exclusivelyHeld() bool {
 	if l.Kind == "semaphore" {
 		return l.Tickets != nil && l.Tickets.InUse > 0
+	}
+	if l.Kind == "ranges" {
+		return slices.ContainsFunc(l.Ranges, func(h rangeHold) bool { return h.Mode == "exclusive" })
 	}
 	return l.Owner != nil
 }
@@ -163,6 +178,12 @@ func (all waiters) String() string {
 		}
 		if w.Tickets > 0 {
 			s += fmt.Sprintf(":%d", w.Tickets)
+		}
+		if w.Range != nil {
+			s += ":" + w.Range.String()
+			if w.Mode == "shared" {
+				s += "/s"
+			}
 		}
 		return s
 	})

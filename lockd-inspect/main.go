@@ -1,7 +1,7 @@
 // Command lockd-inspect shows who holds what in the arenas of this host, and
 // runs commands under a lock. It reads arenas without becoming a member and
 // without writing a byte, so it works while everything is wedged; only the
-// verbs run, sem, settle and rm take part.
+// verbs run, sem, settle, break and rm take part.
 package main
 
 import (

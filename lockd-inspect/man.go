@@ -34,7 +34,7 @@ Programs on one host share named locks in a memory\-mapped file, the
 usually in /dev/shm. This command shows who holds what, who waits, and what is
 wrong. It maps an arena read\-only and writes no byte of it, so it works while
 everything is wedged or damaged; only
-.BR run ", " sem ", " settle " and " rm
+.BR run ", " sem ", " settle ", " break " and " rm
 change anything.
 .PP
 `+roff(strings.ReplaceAll("Without a verb it lists the arenas; with an arena's name alone, its locks.", "\n", " "))+`

@@ -72,7 +72,7 @@ type families struct {
 	all []*metric
 
 	readable, size, created, capacity, names, waiters, members, sessions, deadlocks *metric
-	held, waiting, longest, abandoned, abandonments, tickets, ticketsUse            *metric
+	held, waiting, longest, abandoned, abandonments, tickets, ticketsUse, ranges    *metric
 }
 
 func newFamilies() *families {
@@ -98,6 +98,7 @@ func newFamilies() *families {
 	f.abandonments = add("lockd_lock_abandonments_total", "counter", "How often an owner ended without releasing the lock.")
 	f.tickets = add("lockd_semaphore_tickets", "gauge", "Tickets that a semaphore has.")
 	f.ticketsUse = add("lockd_semaphore_tickets_in_use", "gauge", "Tickets of a semaphore that are held.")
+	f.ranges = add("lockd_ranges_held", "gauge", "Pieces of ranges that are held, by mode.")
 	return f
 }
 
@@ -117,7 +118,7 @@ func (f *families) of(r *report, only *filter, readable bool) {
 	waiters := 0
 	for l := range r.locks() {
 		state := l.State
-		if l.Kind == "semaphore" {
+		if l.isLatched() {
 			state = map[bool]string{true: "held", false: "free"}[l.held()]
 		}
 		count[group{l.Kind, state}]++
@@ -154,6 +155,14 @@ func (f *families) ofLock(r *report, l *lock, only *filter) {
 	if l.Tickets != nil {
 		f.tickets.add(float64(l.Tickets.Size), labels[:4]...)
 		f.ticketsUse.add(float64(l.Tickets.InUse), labels[:4]...)
+	}
+	if l.Kind == "ranges" {
+		shared := 0
+		for _, h := range l.Ranges {
+			shared += one(h.Mode == "shared")
+		}
+		f.ranges.add(float64(len(l.Ranges)-shared), append(labels[:4:4], "mode", "exclusive")...)
+		f.ranges.add(float64(shared), append(labels[:4:4], "mode", "shared")...)
 	}
 	if l.Waiters == 0 && !l.Abandoned && l.Abandonments == 0 && (len(only.globs) == 0 || !only.passes(l)) {
 		return

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,7 +31,7 @@ const (
 // under locks: the first argument says which.
 const (
 	asTool    = "as-lockd-inspect"
-	asHolder  = "as-holder"  // PATH LABEL LOCK…: holds the locks (r:, u:, x: rwmutexes) until its standard input ends
+	asHolder  = "as-holder"  // PATH LABEL LOCK…: holds the locks (r:, u:, x: rwmutexes; range:MODE:START:LENGTH:) until its standard input ends
 	asChurner = "as-churner" // PATH LABEL: takes locks of all kinds until its standard input ends
 	asUntil   = "as-until"   // FIFO [MIB]: ends when the fifo does
 	asCheck   = "as-check"   // PID: says whether that process is gone
@@ -85,6 +86,10 @@ func holder(path, label string, locks []string) {
 			}
 			continue
 		}
+		if rest, ok := strings.CutPrefix(name, "range:"); ok {
+			lockRange(a, rest)
+			continue
+		}
 		name, passing := strings.CutPrefix(name, "pass:")
 		if err := a.Mutex(name).LockContext(context.Background()); err != nil {
 			panic(err)
@@ -94,11 +99,32 @@ func holder(path, label string, locks []string) {
 		}
 	}
 	fmt.Println("ready")
-	// Each line is one more mutex to wait for.
+	// Each line is one more mutex or range to wait for, or a mutex to release.
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		if name, ok := strings.CutPrefix(lines.Text(), "release:"); ok {
+			fmt.Println(a.Mutex(name).Release())
+			continue
+		}
+		if rest, ok := strings.CutPrefix(lines.Text(), "range:"); ok {
+			go lockRange(a, rest)
+			continue
+		}
 		go a.Mutex(lines.Text()).LockContext(context.Background())
 	}
 	a.Close()
+}
+
+func lockRange(a *arena.Arena, text string) {
+	parts := strings.SplitN(text, ":", 4)
+	start, _ := strconv.ParseInt(parts[1], 10, 64)
+	length, _ := strconv.ParseInt(parts[2], 10, 64)
+	mode := arena.Exclusive
+	if parts[0] == "s" {
+		mode = arena.Shared
+	}
+	if err := a.Ranges(parts[3]).Lock(context.Background(), mode, start, length); err != nil && !errors.Is(err, arena.ErrClosed) {
+		panic(err)
+	}
 }
 
 func churner(path, label string) {
@@ -126,6 +152,7 @@ func churner(path, label string) {
 		if t, err := a.Semaphore("s", 4).Acquire(ctx, 1+i%4); err == nil {
 			t.Release()
 		}
+		a.Ranges("t").Do(ctx, arena.Mode(1+i%2), int64(i%9), 3, nothing)
 		if i == 0 {
 			fmt.Println("ready")
 		}

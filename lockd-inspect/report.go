@@ -29,6 +29,8 @@ type report struct {
 	whole   bool // members and locks could be read
 	dumped  bool // it was not taken now
 	reading func() iter.Seq[*lock]
+	// numberOf finds the numbers of sessions by their records.
+	numberOf map[uint32]*uint32
 }
 
 const dumpFormat = 1
@@ -90,25 +92,26 @@ type party struct {
 }
 
 type lock struct {
-	Name         string    `json:"name"`
-	NameHex      *string   `json:"name_hex"`
-	Kind         string    `json:"kind"`
-	State        string    `json:"state"`
-	Slot         uint32    `json:"slot"`
-	Generation   uint32    `json:"generation"`
-	Word         string    `json:"word"`
-	Owner        *party    `json:"owner"`
-	Gate         *string   `json:"gate"` // of an rwmutex: open, draining or shut
-	Readers      int       `json:"readers"`
-	Reading      []reader  `json:"reading"`
-	Waiters      int       `json:"waiters"`
-	Waiting      []waiter  `json:"waiting"`
-	Tickets      *ticketry `json:"tickets"`
-	Abandoned    bool      `json:"abandoned"`
-	Abandonments uint32    `json:"abandonments"`
-	LastDeath    *death    `json:"last_death"`
-	Fence        uint64    `json:"fence"`
-	Named        seconds   `json:"named"` // since boot
+	Name         string      `json:"name"`
+	NameHex      *string     `json:"name_hex"`
+	Kind         string      `json:"kind"`
+	State        string      `json:"state"`
+	Slot         uint32      `json:"slot"`
+	Generation   uint32      `json:"generation"`
+	Word         string      `json:"word"`
+	Owner        *party      `json:"owner"`
+	Gate         *string     `json:"gate"` // of an rwmutex: open, draining or shut
+	Readers      int         `json:"readers"`
+	Reading      []reader    `json:"reading"`
+	Waiters      int         `json:"waiters"`
+	Waiting      []waiter    `json:"waiting"`
+	Tickets      *ticketry   `json:"tickets"`
+	Ranges       []rangeHold `json:"ranges"` // held
+	Abandoned    bool        `json:"abandoned"`
+	Abandonments uint32      `json:"abandonments"`
+	LastDeath    *death      `json:"last_death"`
+	Fence        uint64      `json:"fence"`
+	Named        seconds     `json:"named"` // since boot
 	taken        time.Time
 }
 
@@ -119,10 +122,11 @@ type reader struct {
 
 type waiter struct {
 	party
-	Count   uint32 `json:"count"` // goroutines
-	Mode    string `json:"mode"`
-	Tickets int    `json:"tickets"`
-	Since   moment `json:"since"`
+	Count   uint32        `json:"count"` // goroutines
+	Mode    string        `json:"mode"`
+	Tickets int           `json:"tickets"`
+	Since   moment        `json:"since"`
+	Range   *rangeRequest `json:"range"`
 }
 
 type ticketry struct {
@@ -159,7 +163,7 @@ type problem struct {
 
 // held tells whether somebody, dead or alive, holds it or some of it.
 func (l *lock) held() bool {
-	return l.Owner != nil && l.Tickets == nil && l.Kind != "semaphore" || l.Readers > 0 || len(l.Reading) > 0 || l.Tickets != nil && l.Tickets.InUse > 0
+	return l.Owner != nil && !l.isLatched() || l.Readers > 0 || len(l.Reading) > 0 || l.Tickets != nil && l.Tickets.InUse > 0 || len(l.Ranges) > 0
 }
 
 func (l *lock) inUse() bool { return l.held() || l.Abandoned || l.Waiters > 0 }

@@ -58,6 +58,7 @@ type runner struct {
 	shared     bool
 	exclusive  bool
 	tickets    int
+	part       part
 	conflict   int
 	close      bool
 	consistent bool
@@ -75,8 +76,10 @@ command has ended, and all that it started and left running in the background.
 An arena that is not there is created. Of an abandoned lock it says so.
 
 A name that nobody uses becomes a mutex; with --shared or --exclusive a lock
-that many may read and one may write. The names of a semaphore's tickets are in
-LOCKD_TICKETS in the command's environment, such as "0 3".
+that many may read and one may write; with --range one of which commands hold
+parts, exclusively or with --shared beside others that do. The names of a
+semaphore's tickets are in LOCKD_TICKETS in the command's environment, such as
+"0 3".
 
 Flags stand before ARENA.
 
@@ -99,6 +102,7 @@ moment before the command is gone.`, exitConflict, exitUsage, exitUnavailable, e
 	f.BoolVarP(&r.shared, "shared", "s", false, "hold it for reading, beside other readers")
 	f.BoolVarP(&r.exclusive, "exclusive", "x", false, "hold it for writing, where others use --shared")
 	f.IntVar(&r.tickets, "tickets", 0, "hold that `many` tickets of a semaphore; lockd-inspect sem makes one")
+	f.VarP(&r.part, "range", "", "hold that part, such as 100:50 for 100 to 149, or 100 up to the end")
 	f.IntVarP(&r.conflict, "conflict-exit-code", "E", exitConflict, "exit `code` when the lock could not be had in time")
 	f.BoolVarP(&r.close, "close", "o", false, "do not let the command and its children keep the lock beyond the command's end")
 	f.BoolVar(&r.consistent, "mark-consistent", false, "if the lock was abandoned: the command repairs it, and if it succeeds the next owner is told nothing")
@@ -124,6 +128,10 @@ func (r *runner) parse(rest []string) error {
 		return errors.New("of --shared, --exclusive and --tickets only one can be")
 	case r.flags.Changed("tickets") && (r.tickets < 1 || r.consistent):
 		return errors.New("--tickets takes 1 or more, and nothing to mark consistent")
+	case r.part.set && r.flags.Changed("tickets"):
+		return errors.New("of --tickets and --range only one can be")
+	case r.part.set && r.consistent:
+		return errors.New("a range is never abandoned, there is nothing to mark consistent")
 	case r.shared && r.consistent:
 		return errors.New("who only reads cannot mark it consistent")
 	case len(rest) < 2:
@@ -162,8 +170,8 @@ func (r *runner) do() int {
 		return r.failed(err)
 	}
 	if d, abandoned := hold.abandoned(); abandoned {
-		r.t.complain("%s was abandoned: pid %d (%s) %v holding it at %s; what it protects may be half-changed",
-			quoted(r.lock), d.PID, quoted(d.Label), d.Cause, d.When.Local().Format(time.DateTime))
+		r.t.complain("%s was abandoned: pid %d (%s) %s holding it at %s; what it protects may be half-changed",
+			quoted(r.lock), d.PID, quoted(d.Label), ended(d.Cause.String()), d.When.Local().Format(time.DateTime))
 	}
 	code, heirs := r.underLock(a, hold, caught)
 	if r.consistent && code == 0 {
@@ -251,37 +259,9 @@ func (r *runner) letGo(a *arena.Arena, h grip, heirs bool) {
 		return
 	}
 	if err := h.release(); err != nil {
-		r.t.complain("%s was taken away while the command ran: %v", quoted(r.lock), err)
+		r.t.complain("%s was taken away while the command ran: %v", quoted(r.lock), explained{err})
 	}
 	if err := a.Close(); err != nil {
 		r.t.complain("%v", explained{err})
 	}
-}
-
-// failed says why the lock cannot be had at all.
-func (r *runner) failed(err error) int {
-	if errors.Is(err, arena.ErrUnsafeFile) {
-		err = unsafeFile{explained{err}}
-	}
-	text := explained{err}.Error()
-	switch {
-	case errors.Is(err, arena.ErrKind) && (r.shared || r.exclusive):
-		text += "; who excludes readers uses run --exclusive"
-	case errors.Is(err, arena.ErrNoSemaphore):
-		text = fmt.Sprintf("no semaphore named %s; lockd-inspect sem %s make %s TICKETS makes one", quoted(r.lock),
-			shellLine([]string{r.arena}), shellLine([]string{r.lock}))
-	}
-	r.t.complain("%s", text)
-	switch {
-	case errors.Is(err, arena.ErrName), errors.Is(err, arena.ErrTickets), errors.Is(err, arena.ErrTooMany):
-		return exitUsage
-	case errors.Is(err, arena.ErrKind), errors.Is(err, arena.ErrDamaged), errors.Is(err, arena.ErrTruncated):
-		return exitData
-	case errors.Is(err, arena.ErrNoSpace):
-		return exitCantCreate
-	case errors.Is(err, arena.ErrTableFull), errors.Is(err, arena.ErrMembersFull), errors.Is(err, arena.ErrBusy),
-		errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM):
-		return exitSystem
-	}
-	return exitNoInput
 }

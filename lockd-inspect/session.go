@@ -26,7 +26,7 @@ type sessionHold struct {
 	Lock  string `json:"lock"`
 	Kind  string `json:"kind"`
 	Mode  string `json:"mode"`
-	Count int    `json:"count"` // of tickets
+	Count int    `json:"count"` // of tickets, or of ranges
 }
 
 type sessionWait struct {
@@ -65,6 +65,8 @@ func (s *session) title() string {
 }
 
 func (r *report) gatherSessions(s *arena.Snapshot) {
+	r.numberOf = make(map[uint32]*uint32)
+	byRecord := make(map[uint32]*session)
 	for _, i := range s.Sessions {
 		x := &session{
 			Index: i.Index, Generation: i.Generation, Number: i.Number, PID: i.PID, Label: i.Label, Holds: []sessionHold{},
@@ -77,6 +79,14 @@ func (r *report) gatherSessions(s *arena.Snapshot) {
 			x.Wait = &sessionWait{w.Slot, w.Lock, w.Kind.String(), w.Mode.String(), w.Count, moment(w.Since), w.Victim}
 		}
 		r.Sessions = append(r.Sessions, x)
+		r.numberOf[i.Record], byRecord[i.Record] = &x.Number, x
+	}
+	for i := range s.Locks {
+		for _, p := range s.Locks[i].Ranges {
+			if x := byRecord[p.Session]; x != nil && !p.Waiting {
+				x.holdsRange(&s.Locks[i], p.Mode.String())
+			}
+		}
 	}
 	if len(s.Sessions) == 0 {
 		return
@@ -89,6 +99,17 @@ func (r *report) gatherSessions(s *arena.Snapshot) {
 		}
 		r.Deadlocks = append(r.Deadlocks, circle)
 	}
+}
+
+// holdsRange counts one more piece of a Ranges.
+func (s *session) holdsRange(l *arena.LockInfo, mode string) {
+	for i := range s.Holds {
+		if h := &s.Holds[i]; h.Slot == l.Slot && h.Mode == mode {
+			h.Count++
+			return
+		}
+	}
+	s.Holds = append(s.Holds, sessionHold{l.Slot, l.Name, l.Kind.String(), mode, 1})
 }
 
 // sessionsWith are those of a member that hold a lock, or wait for it.
@@ -121,7 +142,7 @@ var sessionColumns = []column[sessionRow]{
 	number("pid", "of its process, in its own pid namespace", func(s sessionRow) any { return s.PID }),
 	number("session", "its number in the process", func(s sessionRow) any { return s.Number }),
 	text("label", "that it was given", func(s sessionRow) any { return s.Label }),
-	text("holds", "what it says that it holds, with mode or how many tickets", func(s sessionRow) any { return listed(sessionHolds(s.Holds)) }),
+	text("holds", "what it says that it holds, with mode or how many tickets or ranges", func(s sessionRow) any { return listed(sessionHolds(s.Holds)) }),
 	text("waits", "what it says that it waits for", func(s sessionRow) any {
 		if s.Wait == nil {
 			return nil
@@ -146,7 +167,15 @@ var sessionColumns = []column[sessionRow]{
 type sessionHolds []sessionHold
 
 func (all sessionHolds) String() string {
-	return commas(all, func(h sessionHold) string { return inMode(h.Lock, h.Mode, h.Count) })
+	return commas(all, func(h sessionHold) string {
+		switch {
+		case h.Kind == "ranges" && h.Mode == "shared":
+			return fmt.Sprintf("%s (%s, shared)", quoted(h.Lock), rangesOf(h.Count))
+		case h.Kind == "ranges":
+			return fmt.Sprintf("%s (%s)", quoted(h.Lock), rangesOf(h.Count))
+		}
+		return inMode(h.Lock, h.Mode, h.Count)
+	})
 }
 
 func (w sessionWait) String() string {

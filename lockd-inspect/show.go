@@ -8,7 +8,7 @@ import (
 )
 
 func showVerb() *verb {
-	v := newVerb("show", "ARENA LOCK", "one lock whole: owner, waiters in order, readers, tickets, last death", `Shows all that is known about one lock. A name that the lists show quoted may
+	v := newVerb("show", "ARENA LOCK", "one lock whole: owner, waiters in order, readers, tickets, ranges, last death", `Shows all that is known about one lock. A name that the lists show quoted may
 be given as it is shown there. When an owner took a lock is not recorded: what is
 said is how long that can be at most, for it attached then.`+dumpHint)
 	asJSON := v.flags.Bool("json", false, "JSON: the lock as a dump has it")
@@ -104,13 +104,13 @@ func (s *sheet) show(l *lock) {
 	s.line("arena", "%s", quoted(s.r.Arena.Path))
 	s.line("kind", "%s", l.Kind)
 	s.line("state", "%s", s.t.screen.paint(l.colour(), l.State)+meaning(l.State))
-	if l.Owner != nil && l.Kind != "semaphore" {
+	if l.Owner != nil && !l.isLatched() {
 		s.party("owner", l.Owner, s.inSessions(s.r.holding(l.Owner.entry, l.Slot)))
 		if m := l.Owner.entry; m != nil && s.r.age(m.Joined) != nil {
 			s.line("held", "%s at most: it attached then", s.r.age(m.Joined))
 		}
 	} else if l.Owner != nil {
-		s.party("queue latch", l.Owner, "")
+		s.party("latch", l.Owner, "")
 	}
 	for i, o := range l.Reading {
 		s.party("reads", &l.Reading[i].party, fmt.Sprintf(" ×%d", o.Count)+s.inSessions(s.r.holding(o.entry, l.Slot)))
@@ -121,6 +121,9 @@ func (s *sheet) show(l *lock) {
 			s.party("holds "+spans(h.Numbers), &l.Tickets.Holders[i].party, s.inSessions(s.r.holding(h.entry, l.Slot)))
 		}
 	}
+	if l.Kind == "ranges" {
+		s.rangeTable(l)
+	}
 	s.line("waiters", "%d", l.Waiters)
 	for i := range l.Waiting {
 		w := &l.Waiting[i]
@@ -128,18 +131,26 @@ func (s *sheet) show(l *lock) {
 		if w.Tickets > 0 {
 			extra = fmt.Sprintf(", %d %s", w.Tickets, w.Mode)
 		}
+		if w.Range != nil {
+			extra += " " + w.Range.String()
+		}
 		if w.Count > 1 {
 			extra += fmt.Sprintf(" ×%d", w.Count)
 		}
 		if age := s.r.age(w.Since); age != nil {
 			extra += fmt.Sprintf(", since %s", age)
 		}
-		s.party(fmt.Sprintf("  %d", i+1), &w.party, extra+s.inSessions(s.r.waitingIn(w.entry, l.Slot)))
+		if w.Range != nil {
+			extra += s.inSession(w.entry, w.Range.Session)
+		} else {
+			extra += s.inSessions(s.r.waitingIn(w.entry, l.Slot))
+		}
+		s.party(fmt.Sprintf("  %d", i+1), &w.party, extra)
 	}
 	s.line("fence", "%d", l.Fence)
 	s.line("abandoned", "%d times", l.Abandonments)
 	if d := l.LastDeath; d != nil {
-		s.line("  last", "pid %d (%s) %s, %s ago (%s)", d.PID, quoted(d.Label), d.Cause, cell(s.r.age(d.When)), cell(d.When))
+		s.line("  last", "pid %d (%s) %s, %s ago (%s)", d.PID, quoted(d.Label), ended(d.Cause), cell(s.r.age(d.When)), cell(d.When))
 	}
 	s.line("in the table", "slot %d, generation %d, word %s, since %s after boot", l.Slot, l.Generation, l.Word, cell(l.Named))
 }
@@ -155,6 +166,16 @@ func (s *sheet) inSessions(all []*session) string {
 
 // party is one process in a line.
 func (s *sheet) party(key string, p *party, extra string) {
+	s.line(key, "%s", s.described(p, extra))
+	if p.entry == nil {
+		return
+	}
+	for _, h := range p.entry.Heirs {
+		s.line("  kept by", "pid %d: %s", h.PID, printable(h.Command))
+	}
+}
+
+func (s *sheet) described(p *party, extra string) string {
 	text := fmt.Sprintf("pid %d (%s)%s", p.PID, quoted(p.Label), extra)
 	m := p.entry
 	switch {
@@ -169,13 +190,7 @@ func (s *sheet) party(key string, p *party, extra string) {
 			text += ": " + printable(*m.Command)
 		}
 	}
-	s.line(key, "%s", text)
-	if m == nil {
-		return
-	}
-	for _, h := range m.Heirs {
-		s.line("  kept by", "pid %d: %s", h.PID, printable(h.Command))
-	}
+	return text
 }
 
 // meaning is what help says about a state.

@@ -132,6 +132,12 @@ func (r *report) link() error {
 		for i := range l.Waiting {
 			entry(&l.Waiting[i].party)
 		}
+		for i := range l.Ranges {
+			entry(&l.Ranges[i].party)
+		}
+		if l.Ranges == nil { // of a build before there were any
+			l.Ranges = []rangeHold{}
+		}
 		if l.Tickets != nil {
 			for i := range l.Tickets.Holders {
 				entry(&l.Tickets.Holders[i].party)

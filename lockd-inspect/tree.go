@@ -78,7 +78,11 @@ func (t *tree) below(a *actor, indent string) {
 	}
 	for i, name := range locks {
 		branch, next := branches(i == len(locks)-1)
-		t.line(indent+branch, "holds "+quoted(name))
+		has := "holds "
+		if !slices.ContainsFunc(waits[name], func(e *edge) bool { return !e.ahead }) {
+			has = "is ahead in the queue of "
+		}
+		t.line(indent+branch, has+quoted(name))
 		for k, e := range waits[name] {
 			branch, deeper := branches(k == len(waits[name])-1)
 			text, label := e.from.who()+" "+e.waits(t.taken), "  "+e.from.called()

@@ -37,7 +37,7 @@ const (
 func verbs() []*verb {
 	return []*verb{
 		arenasVerb(), locksVerb(), showVerb(), whoVerb(), graphVerb(), topVerb(), watchVerb(), checkVerb(), dumpVerb(),
-		metricsVerb(), runVerb(), semVerb(), settleVerb(), rmVerb(), completionVerb(), helpVerb(), versionVerb(),
+		metricsVerb(), runVerb(), semVerb(), settleVerb(), breakVerb(), rmVerb(), completionVerb(), helpVerb(), versionVerb(),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -65,7 +66,7 @@ how fast the locks are. It ends when the arena is removed.
 		}
 		ticks := time.NewTicker(*interval)
 		defer ticks.Stop()
-		for written := 0; ; {
+		for written, blurred := 0, 0; ; {
 			select {
 			case <-ctx.Done():
 				return exitFine
@@ -76,6 +77,10 @@ how fast the locks are. It ends when the arena is removed.
 				t.complain("%v", err)
 				return exitCannotTell
 			}
+			if blurred++; after.isBlurred() && blurred < blurredLooks {
+				continue
+			}
+			blurred = 0
 			for _, e := range changes(before, after) {
 				if err := t.tell(e, *asJSON); err != nil {
 					t.complain("%v", err)
@@ -89,6 +94,23 @@ how fast the locks are. It ends when the arena is removed.
 		}
 	}
 	return v
+}
+
+// blurredLooks is how often in a row a look is taken again that was blurred; a
+// damaged arena stays so.
+const blurredLooks = 4
+
+// isBlurred tells whether the report names a process that came while the
+// arena was being read, after the table of processes was.
+func (r *report) isBlurred() bool {
+	for l := range r.locks() {
+		if l.Owner != nil && !l.Owner.known() ||
+			slices.ContainsFunc(l.Reading, func(x reader) bool { return !x.known() }) ||
+			slices.ContainsFunc(l.Waiting, func(x waiter) bool { return !x.known() }) {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *tool) tell(e event, asJSON bool) error {

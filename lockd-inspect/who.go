@@ -17,20 +17,22 @@ type memberRow struct {
 
 // holding is JSON's object for a lock that a member holds.
 type holding struct {
-	Lock    string `json:"lock"`
-	Kind    string `json:"kind"`
-	Mode    string `json:"mode"`
-	Count   uint32 `json:"count"`
-	Tickets []int  `json:"tickets"`
+	Lock    string    `json:"lock"`
+	Kind    string    `json:"kind"`
+	Mode    string    `json:"mode"`
+	Count   uint32    `json:"count"`
+	Tickets []int     `json:"tickets"`
+	Ranges  []stretch `json:"ranges"`
 }
 
 type wait struct {
-	Lock    string `json:"lock"`
-	Kind    string `json:"kind"`
-	Mode    string `json:"mode"`
-	Count   uint32 `json:"count"`
-	Tickets int    `json:"tickets"`
-	Waiting any    `json:"waiting"`
+	Lock    string   `json:"lock"`
+	Kind    string   `json:"kind"`
+	Mode    string   `json:"mode"`
+	Count   uint32   `json:"count"`
+	Tickets int      `json:"tickets"`
+	Range   *stretch `json:"range"`
+	Waiting any      `json:"waiting"`
 }
 
 type (
@@ -48,6 +50,10 @@ func (all holdings) String() string {
 		switch {
 		case len(h.Tickets) > 0:
 			return fmt.Sprintf("%s:%s", quoted(h.Lock), spans(h.Tickets))
+		case len(h.Ranges) > 0 && h.Mode == "shared":
+			return fmt.Sprintf("%s:%s (shared)", quoted(h.Lock), stretches(h.Ranges))
+		case len(h.Ranges) > 0:
+			return fmt.Sprintf("%s:%s", quoted(h.Lock), stretches(h.Ranges))
 		case h.Count > 1:
 			return fmt.Sprintf("%s (%s ×%d)", quoted(h.Lock), h.Mode, h.Count)
 		case h.Mode != "exclusive":
@@ -62,6 +68,9 @@ func (all waits) String() string {
 		text := quoted(w.Lock)
 		if w.Tickets > 0 {
 			text += fmt.Sprintf(":%d", w.Tickets)
+		}
+		if w.Range != nil {
+			text += ":" + w.Range.String()
 		}
 		if w.Count > 1 {
 			text += fmt.Sprintf(" ×%d", w.Count)
@@ -86,7 +95,7 @@ var memberColumns = []column[memberRow]{
 	text("state", memberStateHelp, func(m memberRow) any { return m.state() }).coloured(func(m memberRow) colour { return m.colour() }),
 	text("user", "who it runs as", func(m memberRow) any { return m.User }),
 	text("label", "that it gave itself", func(m memberRow) any { return m.Label }).yielding(1),
-	text("holds", "what it holds, with mode, count or ticket numbers", func(m memberRow) any { return listed(m.holds) }),
+	text("holds", "what it holds, with mode, count, ticket numbers or ranges", func(m memberRow) any { return listed(m.holds) }),
 	text("waits", "what it waits for, and for how long", func(m memberRow) any { return listed(m.waits) }),
 	number("attached", "since it attached; in JSON in seconds", func(m memberRow) any { return m.report.age(m.Joined) }),
 	text("command", "its command line, if it is alive and in this pid namespace", func(m memberRow) any { return orNone(m.Command) }).yielding(2),
@@ -145,20 +154,27 @@ func memberRows(r *report) []memberRow {
 		}
 	}
 	for l := range r.locks() {
-		if l.Owner != nil && l.Kind != "semaphore" {
-			hold(l.Owner, holding{l.bytes(), l.Kind, l.ownersMode(), 1, nil})
+		if l.Owner != nil && !l.isLatched() {
+			hold(l.Owner, holding{l.bytes(), l.Kind, l.ownersMode(), 1, nil, nil})
 		}
 		for i, o := range l.Reading {
-			hold(&l.Reading[i].party, holding{l.bytes(), l.Kind, "shared", o.Count, nil})
+			hold(&l.Reading[i].party, holding{l.bytes(), l.Kind, "shared", o.Count, nil, nil})
 		}
 		if l.Tickets != nil {
 			for i, h := range l.Tickets.Holders {
-				hold(&l.Tickets.Holders[i].party, holding{l.bytes(), l.Kind, "tickets", uint32(len(h.Numbers)), h.Numbers})
+				hold(&l.Tickets.Holders[i].party, holding{l.bytes(), l.Kind, "tickets", uint32(len(h.Numbers)), h.Numbers, nil})
 			}
 		}
+		l.eachRangeHolder(func(p *party, mode string, held []stretch) {
+			hold(p, holding{l.bytes(), l.Kind, mode, uint32(len(held)), nil, held})
+		})
 		for i, w := range l.Waiting {
 			if row := byEntry[l.Waiting[i].entry]; row != nil {
-				row.waits = append(row.waits, wait{l.bytes(), l.Kind, w.Mode, w.Count, w.Tickets, r.age(w.Since)})
+				x := wait{l.bytes(), l.Kind, w.Mode, w.Count, w.Tickets, nil, r.age(w.Since)}
+				if w.Range != nil {
+					x.Range = &w.Range.stretch
+				}
+				row.waits = append(row.waits, x)
 			}
 		}
 	}

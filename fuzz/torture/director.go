@@ -326,16 +326,17 @@ func (d *director) look() {
 
 func (d *director) lookAtTurns() {
 	now := futex.Now()
-	for i, s := range d.crew {
+	for i := range d.crew {
 		d.mu.Lock()
-		alive := s != nil && d.crew[i].on
+		s := d.crew[i]
+		alive := s != nil && s.on
 		d.mu.Unlock()
 		for g := range d.board.seats[i].since {
 			since := d.board.seats[i].since[g].Load()
 			key := fmt.Sprint(i, g, since)
 			if alive && since != 0 && now-since > int64(patience+20*time.Second) && !d.told[key] {
 				d.told[key] = true
-				d.found("stranded: goroutine %d of pid %d (seat %d) has been in one turn for %v", g, d.crew[i].cmd.Process.Pid, i, time.Duration(now-since))
+				d.found("stranded: goroutine %d of pid %d (seat %d) has been in one turn for %v", g, s.cmd.Process.Pid, i, time.Duration(now-since))
 			}
 		}
 	}

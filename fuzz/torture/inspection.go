@@ -103,6 +103,12 @@ func takeOnce(a *arena.Arena, l arena.LockInfo) error {
 			return err
 		}
 		return errors.Join(m.MarkConsistent(), m.Release())
+	case arena.KindRanges:
+		r := a.Ranges(l.Name)
+		if err := r.Lock(ctx, arena.Exclusive, 0, 0); err != nil {
+			return err
+		}
+		return r.ReleaseAll()
 	case arena.KindSemaphore:
 		s := a.Semaphore(l.Name, 0)
 		n, err := s.Tickets()

@@ -29,7 +29,7 @@ const maxKinds = 8
 
 // kinds are in the order of their places in a ledger, which all processes of a
 // run agree on.
-var kinds = []kind{mutexKind, rwmutexKind, semaphoreKind, namesKind}
+var kinds = []kind{mutexKind, rwmutexKind, semaphoreKind, namesKind, rangesKind, sessionsKind}
 
 // turn is one use of one kind in one arena, by one goroutine.
 type turn struct {
@@ -56,21 +56,34 @@ type attempt struct {
 }
 
 func (t *turn) attempt() attempt {
-	t.began, t.stops = futex.Now(), t.board.seats[t.seat].stops.Load()
-	soon := time.Duration(t.r.IntN(2000)) * time.Microsecond
 	switch n := t.r.IntN(20); {
 	case n == 0:
+		t.begin()
 		ctx, cancel := context.WithCancel(context.Background())
-		timer := time.AfterFunc(soon, cancel)
+		timer := time.AfterFunc(t.moment(), cancel)
 		return attempt{ctx, func() { timer.Stop(); cancel() }, false}
 	case n < 4:
-		ctx, cancel := context.WithTimeout(context.Background(), soon)
-		return attempt{ctx, cancel, false}
+		return t.soon()
 	default:
+		t.begin()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		return attempt{ctx, cancel, true}
 	}
 }
+
+// soon is an attempt that ends soon.
+func (t *turn) soon() attempt {
+	t.begin()
+	ctx, cancel := context.WithTimeout(context.Background(), t.moment())
+	return attempt{ctx, cancel, false}
+}
+
+// begin is when an acquisition begins, for recovered.
+func (t *turn) begin() {
+	t.began, t.stops = futex.Now(), t.board.seats[t.seat].stops.Load()
+}
+
+func (t *turn) moment() time.Duration { return time.Duration(t.r.IntN(2000)) * time.Microsecond }
 
 // failed says whether an acquisition failed, and looks whether it may have.
 func (t *turn) failed(what string, a attempt, err error, may ...error) bool {

@@ -37,7 +37,8 @@ type seat struct {
 	refused    atomic.Uint64 // acquisitions that were given up, as was meant
 	recoveries atomic.Uint64 // acquisitions of what a dead one had
 	worst      atomic.Int64  // of them, ns, if nobody was stopped meanwhile
-	_          [32]byte
+	victims    atomic.Uint64 // waits that were told of a deadlock
+	_          [24]byte
 }
 
 // The orders.

@@ -17,6 +17,7 @@ type totals struct {
 	sum        uint64
 	refused    uint64
 	recoveries uint64
+	victims    uint64
 	worst      time.Duration
 }
 
@@ -31,6 +32,7 @@ func (d *director) totals() totals {
 		}
 		t.refused += s.refused.Load()
 		t.recoveries += s.recoveries.Load()
+		t.victims += s.victims.Load()
 		t.worst = max(t.worst, time.Duration(s.worst.Load()))
 	}
 	return t
@@ -74,6 +76,7 @@ type summary struct {
 	Removals   int               `json:"removals"`
 	Recoveries uint64            `json:"recoveries"`
 	WorstNS    int64             `json:"worst_recovery_ns"`
+	Deadlocks  uint64            `json:"deadlocks"`
 	Stranded   int               `json:"stranded"`
 	Violations int               `json:"violations"`
 	Findings   []string          `json:"findings"`
@@ -88,7 +91,7 @@ func (d *director) report(w io.Writer) {
 		out.Encode(summary{
 			1, took.Seconds(), d.plan.processes, d.plan.seed, t.operations, t.refused,
 			c.Started, c.Kills, c.Stops, c.Execs, c.Exits, c.Leaves, c.Removals,
-			t.recoveries, int64(t.worst), c.Stranded, c.Violations, append([]string{}, d.findings...),
+			t.recoveries, int64(t.worst), t.victims, c.Stranded, c.Violations, append([]string{}, d.findings...),
 		})
 		return
 	}
@@ -106,6 +109,7 @@ func (d *director) report(w io.Writer) {
 		{"others", fmt.Sprintf("%d stopped, %d called exec, %d exited, %d left; the arena's file removed %d times", c.Stops, c.Execs, c.Exits, c.Leaves, c.Removals)},
 		{"recoveries", t.recoveries},
 		{"worst recovery", t.worst.Round(time.Microsecond)},
+		{"deadlocks", fmt.Sprintf("%d broken", t.victims)},
 		{"stranded", c.Stranded},
 		{"violations", c.Violations},
 	} {

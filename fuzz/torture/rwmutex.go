@@ -12,11 +12,7 @@ var rwmutexKind = kind{
 	name: "rwmutex", weight: 4, ledger: unsafe.Sizeof([rwmutexes]stage{}), turn: rwmutexTurn,
 	sit: func(part unsafe.Pointer, w who) {
 		for i := range (*[rwmutexes]stage)(part) {
-			p := &(*[rwmutexes]stage)(part)[i].places[w.seat()]
-			p.readers.Store(0)
-			p.upgraders.Store(0)
-			p.writers.Store(0)
-			p.who.Store(uint64(w))
+			(*[rwmutexes]stage)(part)[i].places[w.seat()].sit(w)
 		}
 	},
 }
@@ -36,6 +32,13 @@ type place struct {
 	who                         atomic.Uint64
 	readers, upgraders, writers atomic.Int32
 	_                           [44]byte
+}
+
+func (p *place) sit(w who) {
+	p.readers.Store(0)
+	p.upgraders.Store(0)
+	p.writers.Store(0)
+	p.who.Store(uint64(w))
 }
 
 // actor is one goroutine's use of a readers-writer lock.
@@ -65,10 +68,14 @@ func (a actor) must(rightly bool, how string, r, u, w int32) {
 }
 
 func (a actor) read() {
-	a.me.readers.Add(1)
-	a.reading()
+	a.beginReading()
 	a.dwell()
 	a.me.readers.Add(-1)
+}
+
+func (a actor) beginReading() {
+	a.me.readers.Add(1)
+	a.reading()
 }
 
 func (a actor) reading() {
@@ -90,6 +97,12 @@ func (a actor) upgradable() {
 }
 
 func (a actor) write() {
+	a.beginWriting()
+	a.dwell()
+	a.endWriting()
+}
+
+func (a actor) beginWriting() {
 	a.me.writers.Add(1)
 	before := who(a.stage.last.Swap(uint64(a.turn.me)))
 	_, told := a.m.Abandoned()
@@ -108,8 +121,10 @@ func (a actor) write() {
 	a.stage.first++
 	r, u, w := a.inside()
 	a.must(r == 0 && u == 0 && w == 1, "writer", r, u, w)
-	a.dwell()
-	r, u, w = a.inside()
+}
+
+func (a actor) endWriting() {
+	r, u, w := a.inside()
 	a.must(r == 0 && u == 0 && w == 1, "writer", r, u, w)
 	a.stage.second++
 	a.stage.last.Store(0)

@@ -48,9 +48,13 @@ func TestTorture(t *testing.T) {
 	if code != 0 || s.Stranded != 0 || s.Violations != 0 {
 		t.Errorf("code %d: %s", code, errs)
 	}
+	if s.Deadlocks == 0 && !testing.Short() {
+		t.Error("not one deadlock")
+	}
 	for what, n := range map[string]uint64{
 		"kill": uint64(s.Kills), "recovery": s.Recoveries, "mutex": s.Operations["mutex"],
 		"rwmutex": s.Operations["rwmutex"], "semaphore": s.Operations["semaphore"], "name": s.Operations["names"],
+		"range": s.Operations["ranges"], "session": s.Operations["sessions"],
 	} {
 		if n == 0 {
 			t.Errorf("not one %s", what)
