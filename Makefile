@@ -35,14 +35,14 @@ crash: .SHELLFLAGS := -o pipefail -c
 crash: ## processes killed at every point of the sources, in every situation, with the counts
 	$(GO) test ./arena -count=1 -v -timeout 30m -run 'CrashPoints|KilledAtEachStep|KilledGranters|SelfAdmittedKilled' \
 		| grep -E '^ok|^FAIL|^panic|--- FAIL|_test.go'
-	$(GO) test ./fuzz/torture -count=1 -v -timeout 40m -run 'TestCrashMatrix' -crash.full \
+	$(GO) test ./fuzz/torture -count=1 -v -timeout 40m -run 'TestCrashMatrix|TestTortureCatches' -crash.full \
 		| grep -E '^ok|^FAIL|^panic|--- FAIL|_test.go'
 
 FUZZTIME ?= 30s
 fuzz: ## each fuzz target in turn, for FUZZTIME=30s
 	@for target in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do \
 		echo "$$target"; \
-		$(GO) test ./fuzz -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) || exit 1; \
+		$(GO) test ./fuzz -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s || exit 1; \
 	done
 
 DURATION ?= 1m

@@ -91,7 +91,7 @@ func (c *core) tryClaim(ctx context.Context, inHand uint32) (claimed uint32, bus
 			}
 			busy = busy || b
 			if pass == 0 {
-				c.settleDead()
+				c.settleForRoom()
 			}
 		}
 		if busy {

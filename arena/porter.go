@@ -58,11 +58,14 @@ func (p *porter) enter(w *ticketWait) (first bool) {
 	return p.slots[w.binding.index] == 1
 }
 
-// leave ends a wait. Another goroutine becomes the agent.
+// leave ends a wait. Another goroutine becomes the agent. The record of a
+// request that was withdrawn may be another one's by now, who waits for it here.
 func (p *porter) leave(w *ticketWait) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.waits, w.request)
+	if p.waits[w.request] == w {
+		delete(p.waits, w.request)
+	}
 	if p.slots[w.binding.index]--; p.slots[w.binding.index] == 0 {
 		delete(p.slots, w.binding.index)
 	}

@@ -27,7 +27,7 @@ var rangeCrashes = map[string]rangeCrash{
 	"busy": {work: busyRanges, points: []string{
 		"range.claimed", "range.latched", "range.unlatch", "range.unlatched", "range.owned", "range.linked",
 		"range.unlinked", "range.released", "range.cut", "range.split", "range.downgraded", "range.freed",
-		"range.counted", "range.queued", "range.granted", "grant.rung", "range.sleep", "range.woken",
+		"range.counted", "range.queued", "range.granting", "range.granted", "grant.rung", "range.sleep", "range.woken",
 		"range.withdrawn", "range.dropped", "range.collect", "range.collected",
 	}},
 	"alone": {work: busyRanges, lone: true, points: []string{
@@ -35,7 +35,7 @@ var rangeCrashes = map[string]rangeCrash{
 		"range.cut", "range.split", "range.freed", "range.unlatch",
 	}},
 	"mend a cut queueing": {work: busyRanges, lone: true, first: "range.owned:40", points: []string{
-		"range.emptied", "range.rebuilt", "range.mended",
+		"range.emptied", "range.read", "range.rebuilt", "range.mended",
 	}},
 	"settle": {work: settleWork, lone: true, first: "range.granted:3", points: []string{
 		"range.settle", "range.emptied", "range.mended", "range.dropped",

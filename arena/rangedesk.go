@@ -37,6 +37,14 @@ type rangeBells struct {
 	first, last uint64
 }
 
+// later notes what is to be looked at again.
+func (r *rangeBells) later(first, last uint64) {
+	if r.more {
+		first, last = min(first, r.first), max(last, r.last)
+	}
+	r.more, r.first, r.last = true, first, last
+}
+
 // rangePatience bounds the wait for the latch of who is not told to wait: its
 // holder may be stopped.
 const rangePatience = 10 * time.Millisecond
@@ -122,12 +130,11 @@ func (c *core) latchRanges(b *binding) bool {
 // granted of a range. With nobody to do it now, the tickers of those who wait
 // do it.
 func (c *core) serveRanges(b *binding, gone []uint32, first, last uint64) {
+	d := &rangeDesk{c: c, b: b}
 	if c.stale(b) || !c.latchRanges(b) {
 		return
 	}
-	d := &rangeDesk{}
 	whole := false
-	d.c, d.b = c, b
 	defer d.unlessWhole(&whole, b)
 	d.at(c, b)
 	for _, i := range gone {

@@ -36,7 +36,7 @@ func (d *rangeDesk) pass(first, last uint64, exact bool) {
 	if !exact && d.b.slot.state.Load() == 0 {
 		return
 	}
-	after, only := uint64(0), rangeFilter{}
+	after, only := uint64(0), rangeFilter(false)
 	for tries := 0; tries < 3; {
 		b := d.batch(first, last, after, only)
 		switch {
@@ -51,20 +51,19 @@ func (d *rangeDesk) pass(first, last uint64, exact bool) {
 		for k, i := range b.records[:b.n] {
 			r := d.c.rangeAt(i)
 			q := claimOf(r)
-			if after = b.arrivals[k]; !q.kind.isRangeWait() || !only.lets(q, r) {
+			if after = b.arrivals[k]; !q.kind.isRangeWait() || !only.lets(r) {
 				continue
 			}
 			barred := d.survey(q, nil).barred
-			if !barred && !d.grant(i, r, q) {
-				d.rung.more, d.rung.first, d.rung.last = true, first, last
+			switch {
+			case !barred && d.rung.n == len(d.rung.answers):
+				d.rung.later(first, last)
 				return
+			case barred && !d.waits(r, q), !barred && !d.grant(i, r, q):
+				d.drop(i) // withdrawn meanwhile: it is in nobody's way
+				continue
 			}
-			if !only.on && !exact && !q.kind.isShared() && q.first <= first && q.last >= last {
-				only.on = true
-				if !barred {
-					only.party = q.party
-				}
-			}
+			only = only || rangeFilter(!exact && !q.kind.isShared() && q.first <= first && q.last >= last)
 		}
 		if b.n < len(b.records) {
 			return
@@ -72,17 +71,12 @@ func (d *rangeDesk) pass(first, last uint64, exact bool) {
 	}
 }
 
-// rangeFilter says which requests can succeed past an exclusive one for all of
-// the range: those of its own holder, if it was granted, and of holders who have
-// something already and so may overtake.
-type rangeFilter struct {
-	on    bool
-	party uint64
-}
+// rangeFilter says that only those requests can succeed that may overtake an
+// exclusive one for all of the range, or are its own holder's: when they began
+// their holders had something, or had asked for something.
+type rangeFilter bool
 
-func (f rangeFilter) lets(q rangeClaim, r *rangeRecord) bool {
-	return !f.on || r.place.Load() == placeHolding || q.party == f.party
-}
+func (f rangeFilter) lets(r *rangeRecord) bool { return !bool(f) || r.place.Load() == placeHolding }
 
 // batch finds the first requests that came later than after.
 func (d *rangeDesk) batch(first, last, after uint64, only rangeFilter) (b rangeBatch) {
@@ -91,23 +85,27 @@ func (d *rangeDesk) batch(first, last, after uint64, only rangeFilter) (b rangeB
 		switch q := claimOf(r); {
 		case q.kind == rangeGone:
 			b.gone = i
-		case q.kind.isRangeWait() && q.arrival > after && only.lets(q, r):
+		case q.kind.isRangeWait() && q.arrival > after && only.lets(r):
 			b.add(i, q.arrival)
 		}
 	}
 	return b
 }
 
-// grant gives a request what it asks for, unless it was withdrawn. It is false,
-// and does nothing, if no more can be told of it.
+// waits tells whether a record is the request that was looked at before others
+// were dropped. If it was withdrawn it may have been one of these, and be
+// another slot's by now: which says so before it says that it waits.
+func (d *rangeDesk) waits(r *rangeRecord, q rangeClaim) bool {
+	return r.owner.Load() == recordOwner(q.member(), q.kind) && r.slot.Load() == d.b.index
+}
+
+// grant gives a request what it asks for. It is false if that was withdrawn.
+// There is room to tell of one more.
 func (d *rangeDesk) grant(i uint32, r *rangeRecord, q rangeClaim) bool {
-	if d.rung.n == len(d.rung.answers) {
-		return false
-	}
 	m := q.member()
-	if !r.owner.CompareAndSwap(recordOwner(m, q.kind), recordOwner(m, q.kind.granted())) {
-		d.drop(i)
-		return true
+	crash.At("range.granting")
+	if !d.waits(r, q) || !r.owner.CompareAndSwap(recordOwner(m, q.kind), recordOwner(m, q.kind.granted())) {
+		return false
 	}
 	crash.At("range.granted")
 	d.uncount()

@@ -257,9 +257,10 @@ func (d *rangeDesk) enqueue(h *rangeHolder, s span) (i uint32, r *rangeRecord) {
 	slot.fence.Store(arrival)
 	i, r = h.pick()
 	d.write(h, r, s.first, s.last, arrival)
-	if r.place.Store(placeWaiting); len(h.pieces) > 0 {
+	if r.place.Store(placeWaiting); len(h.pieces) > 0 || h.asking.Load() > 0 {
 		r.place.Store(placeHolding)
 	}
+	h.asking.Add(1)
 	slot.state.Store(slot.state.Load() + 1)
 	crash.At("range.counted")
 	d.link(i, r, recordOwner(h.core.member, s.kind.waiting()))

@@ -6,19 +6,21 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 
 	"lockd/futex"
 	"lockd/internal/crash"
 )
 
-// rangeHolder is what one handle to a Ranges holds. Its fields but the first
-// ones are used only by who holds the slot's latch.
+// rangeHolder is what one handle to a Ranges holds. Its fields from desk on are
+// used only by who holds the slot's latch.
 type rangeHolder struct {
 	core    *core
 	name    string
 	number  uint32
 	session uint32
-	where   string // in the source: who made it
+	where   string       // in the source: who made it; a session's holder has none
+	asking  atomic.Int32 // requests that are not collected or given up yet
 
 	desk   rangeDesk
 	spares [rangeSpares]uint32 // claimed records
@@ -42,7 +44,7 @@ const (
 const (
 	placeGranted = 1<<32 - 3 // it was granted; its owner has not collected it yet
 	placeWaiting = 1<<32 - 2 // it is counted among those that wait
-	placeHolding = 1<<32 - 1 // the same, and its holder held something when it began
+	placeHolding = 1<<32 - 1 // the same, and its holder held or waited for something when it began
 )
 
 func (h *rangeHolder) party() uint64 { return partyOf(recordOwner(h.core.member, 0), h.number) }
@@ -84,6 +86,9 @@ func (h *rangeHolder) list(i uint32, r *rangeRecord) {
 // delist takes a record out of the list.
 func (h *rangeHolder) delist(r *rangeRecord) {
 	place, end := r.place.Load(), len(h.pieces)-1
+	if int64(place) > int64(end) {
+		return
+	}
 	moved := h.pieces[end]
 	h.pieces[place] = moved
 	if m := h.core.rangeAt(moved); m != nil {
@@ -155,7 +160,7 @@ func (c *core) claimRanges(ctx context.Context, n int) (claimed []uint32, err er
 			// Who grows may be stopped; records may be freed meanwhile.
 		case err == nil && !settled:
 			settled = true
-			c.settleDead()
+			c.settleForRoom()
 		default:
 			if err == nil {
 				err = c.recordsFull()
@@ -186,7 +191,10 @@ func (h *rangeHolder) leaked() {
 		raceAcquire(c, b)
 	}
 	h.giveBackSpares()
-	if n := len(h.pieces); n > 0 {
+	switch n := len(h.pieces); {
+	case n == 0:
+		c.ranges.numbers.free(h.number)
+	case h.where != "":
 		c.log.Error("a handle to ranges was dropped while it held some; they stay held until the process closes the arena or ends",
 			"ranges", h.name, "held", n, "made", h.where)
 	}

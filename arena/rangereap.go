@@ -140,9 +140,10 @@ func (c *core) tendRanges() {
 				gone = append(gone, m)
 			}
 		}
-		if !c.buryRanges(b, gone) {
-			c.serveRanges(b, nil, 0, maxOffset)
-		}
+		// The dead may have had nothing but records at hand, or have been buried
+		// by one who died before he served.
+		c.buryRanges(b, gone)
+		c.serveRanges(b, nil, 0, maxOffset)
 	}
 	c.porter.signalAnswered()
 }
@@ -161,6 +162,13 @@ func (c *core) settleRanges() {
 			c.serveRanges(b, records, 0, maxOffset)
 		}
 	}
+}
+
+// settleForRoom is for who finds no room: also what is gone, and nobody could
+// take out when it went, makes some.
+func (c *core) settleForRoom() {
+	c.settleDead()
+	c.settleRanges()
 }
 
 // giveBackRanges gives back, when the process leaves, all that it holds, and

@@ -47,18 +47,20 @@ type Ranges struct {
 func (a *Arena) Ranges(name string) *Ranges {
 	r := a.rangesFor(name, 0)
 	r.holder.where = maker(1)
-	runtime.AddCleanup(r, (*rangeHolder).leaked, r.holder)
 	return r
 }
 
 // rangesFor makes the holder of a session, which is given by its record.
+// A session tells itself of what it has lost.
 func (a *Arena) rangesFor(name string, session uint32) *Ranges {
 	c := a.core
 	cell := c.cells.named(maphash.String(handleSeed, name), KindRanges, name)
-	return &Ranges{
+	r := &Ranges{
 		handle: handle{cell: cell, arena: a},
-		holder: &rangeHolder{core: c, name: name, number: c.ranges.holders.Add(1), session: session},
+		holder: &rangeHolder{core: c, name: name, number: c.ranges.numbers.take(), session: session},
 	}
+	runtime.AddCleanup(r, (*rangeHolder).leaked, r.holder)
+	return r
 }
 
 // With returns a handle to the same holder whose calls have this patience.

@@ -227,13 +227,11 @@ func (d *rangeDesk) rebuild() {
 		if r == nil {
 			break
 		}
-		// The owner word first: a record that another slot's holder has just
-		// begun to use says that slot before it says a kind of a tree.
-		owner := r.owner.Load()
-		kind := kindOfRecord(owner)
-		if !kind.inTree() || r.slot.Load() != d.b.index {
+		owner, ours := d.inOurTree(r)
+		if !ours {
 			continue
 		}
+		kind := kindOfRecord(owner)
 		if kind == rangeGone || r.first.Load() > r.last.Load() || r.last.Load() > maxOffset {
 			r.owner.CompareAndSwap(owner, 0)
 			crash.At("range.freed")
@@ -248,4 +246,21 @@ func (d *rangeDesk) rebuild() {
 		crash.At("range.rebuilt")
 	}
 	s.state.Store(waiting)
+}
+
+// inOurTree tells whether a record is to be in this slot's tree, and its owner
+// word. Anybody else's can change meanwhile: one of another tree says its slot
+// before it says its kind, and one that serves something else by now, where a
+// slot stands in a record of ranges says anything, has another owner word.
+func (d *rangeDesk) inOurTree(r *rangeRecord) (owner uint64, ours bool) {
+	for {
+		owner = r.owner.Load()
+		crash.At("range.read")
+		if !kindOfRecord(owner).inTree() || r.slot.Load() != d.b.index {
+			return owner, false
+		}
+		if r.owner.Load() == owner {
+			return owner, true
+		}
+	}
 }

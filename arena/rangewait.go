@@ -119,12 +119,11 @@ func (d *rangeDesk) wait(h *rangeHolder, w *rangeWait) {
 // frees. For the error, it notes who was in the way.
 func (c *core) withdrawRange(w *rangeWait) {
 	b := w.binding
+	d := &rangeDesk{c: c, b: b}
 	if c.stale(b) || !c.latchRanges(b) {
 		return // the tickers of those who wait will do it
 	}
-	d := &rangeDesk{}
 	whole := false
-	d.c = c
 	defer d.unlessWhole(&whole, b)
 	d.at(c, b)
 	d.blockers(w)
@@ -165,6 +164,7 @@ func (w *rangeWait) meet(m robust.Member) {
 // that it was withdrawn.
 func (r *Ranges) await(ctx context.Context, w *rangeWait) error {
 	c := r.arena.core
+	defer r.holder.asking.Add(-1)
 	for looks := 0; looks < spinLooks && multicore && !w.answered(); looks++ {
 		futex.Pause(spinPauses())
 	}

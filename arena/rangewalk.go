@@ -6,7 +6,7 @@ import "sync/atomic"
 
 // rangeSight is where this process sees the records, a segment at a time.
 type rangeSight struct {
-	holders atomic.Uint32 // the last number given to a holder
+	numbers rangeNumbers
 	blocks  [maxSegments]atomic.Pointer[rangeBlock]
 }
 

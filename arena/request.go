@@ -137,7 +137,7 @@ func (c *core) claimRecords(ctx context.Context, n int) ([]uint32, error) {
 			// Who grows may be stopped; records may be freed meanwhile.
 		case err == nil && !settled:
 			settled = true
-			c.settleDead()
+			c.settleForRoom()
 		default:
 			c.unclaimRecords(claimed)
 			if err == nil {

@@ -108,7 +108,7 @@ func (c *core) claimCell(ctx context.Context) (uint32, error) {
 		} else if err != nil && !errors.Is(err, ErrNoSpace) {
 			return 0, err
 		}
-		c.settleDead()
+		c.settleForRoom()
 		if i := c.claimFreshRecord(); i != 0 {
 			return i, nil
 		}

@@ -27,7 +27,7 @@ import (
 func TestHistories(t *testing.T) {
 	for name, kind := range historyKinds {
 		t.Run(name, func(t *testing.T) {
-			rounds := 60
+			rounds := 20
 			if testing.Short() {
 				rounds = 5
 			}

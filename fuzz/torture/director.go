@@ -68,6 +68,10 @@ func newDirector(p plan, stderr io.Writer) (*director, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.kinds == 0 {
+		p.kinds, _ = kindsOf(allKinds)
+	}
+	b.kinds.Store(p.kinds)
 	return &director{plan: p, exe: exe, board: b, stderr: stderr, crew: make([]*seated, p.processes), told: map[string]bool{}}, nil
 }
 
@@ -83,7 +87,7 @@ func (d *director) run(ctx context.Context) {
 	helpers.Go(func() { d.every(ctx, 1500*time.Millisecond, d.remove) })
 	r := rand.New(rand.NewPCG(d.plan.seed, 0))
 	for ctx.Err() == nil {
-		if d.plan.kills > 0 && d.count().Kills >= d.plan.kills {
+		if d.plan.kills > 0 && d.count().Kills >= d.plan.kills || d.plan.first && !d.clean() {
 			stop()
 			break
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 	"unsafe"
@@ -30,6 +31,24 @@ const maxKinds = 8
 // kinds are in the order of their places in a ledger, which all processes of a
 // run agree on.
 var kinds = []kind{mutexKind, rwmutexKind, semaphoreKind, namesKind, rangesKind, sessionsKind}
+
+const allKinds = "all"
+
+// kindsOf has a bit for each of the kinds that a list names.
+func kindsOf(list string) (bits uint64, err error) {
+	for _, name := range strings.Split(list, ",") {
+		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
+		switch {
+		case name == allKinds:
+			bits |= 1<<len(kinds) - 1
+		case i < 0:
+			return 0, fmt.Errorf("no kind is called %q", name)
+		default:
+			bits |= 1 << i
+		}
+	}
+	return bits, nil
+}
 
 // turn is one use of one kind in one arena, by one goroutine.
 type turn struct {

@@ -20,6 +20,7 @@ const (
 // by one process after the other.
 type board struct {
 	seats [maxSeats]seat
+	kinds atomic.Uint64 // a bit for each kind that workers use; the director
 }
 
 type seat struct {

@@ -36,6 +36,8 @@ type plan struct {
 	seed      uint64
 	dir       string
 	json      bool
+	kinds     uint64 // a bit for each; 0: all
+	first     bool   // end with the first finding
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -47,8 +49,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&p.kills, "kills", 0, "end after so many kills, if the duration is not over before")
 	flags.IntVar(&p.rate, "rate", 50, "how many kills a second, at most")
 	flags.Uint64Var(&p.seed, "seed", uint64(time.Now().UnixNano()), "of the random choices; a run cannot be repeated exactly")
+	flags.BoolVar(&p.first, "first", false, "end with the first finding")
 	flags.BoolVar(&p.json, "json", false, "give the summary as JSON")
+	some := flags.String("kinds", allKinds, "what the workers use, such as mutex,sessions")
 	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	var err error
+	if p.kinds, err = kindsOf(*some); err != nil {
+		fmt.Fprintln(stderr, "torture:", err)
 		return 2
 	}
 	if p.processes < 2 || p.processes > maxSeats || p.rate < 1 || p.duration <= 0 || flags.NArg() > 0 {

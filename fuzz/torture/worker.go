@@ -154,7 +154,7 @@ func (w *worker) takeTurns(g int) {
 			continue
 		}
 		t := &turn{worker: w, r: r, opening: o, a: o.a}
-		k := pick(r)
+		k := pick(r, w.board.kinds.Load())
 		t.part = o.ledger.parts[k]
 		if r.IntN(32) == 0 {
 			t.inPassing(kinds[k].turn)
@@ -167,13 +167,19 @@ func (w *worker) takeTurns(g int) {
 	}
 }
 
-func pick(r *rand.Rand) int {
+// pick picks one of some kinds, by their weights.
+func pick(r *rand.Rand, some uint64) int {
 	sum := 0
-	for _, k := range kinds {
-		sum += k.weight
+	for i, k := range kinds {
+		if some&(1<<i) != 0 {
+			sum += k.weight
+		}
 	}
 	n := r.IntN(sum)
 	for i, k := range kinds {
+		if some&(1<<i) == 0 {
+			continue
+		}
 		if n -= k.weight; n < 0 {
 			return i
 		}

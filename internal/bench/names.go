@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"lockd/arena"
 )
 
 // Looking up names: a known one, a new one, a new one when a million others
@@ -173,7 +171,7 @@ func init() {
 		a, err := w.arena()
 		return func(n int) {
 			for range n {
-				handles = a.Mutex("bench")
+				runtime.KeepAlive(a.Mutex("bench"))
 			}
 		}, err
 	}
@@ -182,14 +180,9 @@ func init() {
 		m.Store("bench", new(sync.Mutex))
 		return func(n int) {
 			for range n {
-				values, _ = m.Load("bench")
+				value, _ := m.Load("bench")
+				runtime.KeepAlive(value) // or the compiler would leave it out
 			}
 		}, nil
 	}
 }
-
-// What is looked up goes here, or the compiler would leave it out.
-var (
-	handles *arena.Mutex
-	values  any
-)
