@@ -18,7 +18,7 @@ import (
 
 // A session whose last use is the call under way is in use.
 func TestSessionCollectedInItsLastCall(t *testing.T) {
-	a := testArena(t, nil)
+	a := testArena(t, &Options{Logger: quiet}) // it is lost in the end
 	m := a.Mutex("m")
 	m.Lock()
 	done := make(chan error, 1)
