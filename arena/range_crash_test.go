@@ -40,7 +40,26 @@ var rangeCrashes = map[string]rangeCrash{
 	"settle": {work: settleWork, lone: true, first: "range.granted:3", points: []string{
 		"range.settle", "range.emptied", "range.mended", "range.dropped",
 	}},
-	"reap": {work: busyRanges, lone: true, first: "range.unlatched:30", points: []string{"range.reaped", "range.settle"}},
+	"reap": {work: reapRange, lone: true, points: []string{"range.reaped"}},
+}
+
+// reapRange waits for what a dead process holds, before anybody has settled it.
+func reapRange(a *Arena) {
+	if _, err := a.core.acquireLatch(context.Background(), &a.core.head.settler, settlerDoor); err != nil {
+		proc.Say("%v", err)
+		return
+	}
+	holder, err := launch("range-waiter", []string{a.Path(), "crash"})
+	if err != nil {
+		proc.Say("%v", err)
+		return
+	}
+	holder.ask("1 0 50")
+	holder.cmd.Process.Signal(syscall.SIGKILL)
+	holder.cmd.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), proc.Soon)
+	defer cancel()
+	a.Ranges("crash").Lock(ctx, Exclusive, 0, 50)
 }
 
 // busyRanges does all that can be done with ranges.
@@ -111,7 +130,7 @@ func TestRangesCrashPoints(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, point := range c.points {
 				for _, time := range []int{1, 5} {
-					if time > 1 && (testing.Short() || c.first != "" || point == "range.claimed") {
+					if time > 1 && (testing.Short() || c.first != "" || point == "range.claimed" || point == "range.reaped") {
 						continue
 					}
 					t.Run(fmt.Sprintf("%s:%d", point, time), func(t *testing.T) {

@@ -21,7 +21,11 @@ import (
 
 func init() {
 	roles["range-waiter"] = func(args []string) {
-		r := reopen(args[0], &Options{Logger: quiet, Label: "waiter"}).Ranges("queue")
+		name := "queue"
+		if len(args) > 1 {
+			name = args[1]
+		}
+		r := reopen(args[0], &Options{Logger: quiet, Label: "waiter"}).Ranges(name)
 		r.TryLock(Shared, 1<<40, 1)
 		r.ReleaseAll()
 		proc.Say("ready")

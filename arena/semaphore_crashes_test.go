@@ -49,14 +49,14 @@ var ticketCrashes = map[string]ticketCrash{
 	"mend a cut growth": {work: busyWork, lone: true, first: "extend.made", points: []string{
 		"mend.chained", "mend.words", "semaphore.mended",
 	}},
-	"reap": {work: busyWork, lone: true, first: "semaphore.taken:8", points: []string{"reap.look", "reap.ticket"}},
 	"settle": {work: settleWork, lone: true, first: "semaphore.taken:8", points: []string{
 		"settle.ticket", "settle.tickets",
 	}},
-	"overtake":   {lone: true, points: []string{"semaphore.undone"}},
-	"latched":    {lone: true, points: []string{"semaphore.look"}},
-	"outrun":     {lone: true, points: []string{"grant.takenback"}},
-	"dead ahead": {lone: true, points: []string{"reap.request"}},
+	"overtake":    {lone: true, points: []string{"semaphore.undone"}},
+	"latched":     {lone: true, points: []string{"semaphore.look"}},
+	"outrun":      {lone: true, points: []string{"grant.takenback"}},
+	"dead ahead":  {lone: true, points: []string{"reap.request"}},
+	"dead holder": {lone: true, points: []string{"reap.look", "reap.ticket"}},
 }
 
 const crashTickets = 5

@@ -18,6 +18,7 @@ func init() {
 	ticketWindows["latched"] = latchedWork
 	ticketWindows["outrun"] = outrunWork
 	ticketWindows["dead ahead"] = deadAheadWork
+	ticketWindows["dead holder"] = deadHolderWork
 }
 
 func queueUpForAll(a *Arena) {
@@ -77,5 +78,25 @@ func deadAheadWork(a *Arena) {
 	}
 	ahead.cmd.Process.Signal(syscall.SIGKILL)
 	ahead.cmd.Wait()
+	a.core.reapTickets(s.binding().index, s.binding().slot)
+}
+
+// deadHolderWork finds a ticket that a dead process holds, before anybody has
+// settled it.
+func deadHolderWork(a *Arena) {
+	if _, err := a.core.acquireLatch(context.Background(), &a.core.head.settler, settlerDoor); err != nil {
+		proc.Say("%v", err)
+		return
+	}
+	s := a.Semaphore("crash", 0)
+	s.Tickets()
+	holder, err := launch("ticket-waiter", []string{a.Path(), "1", "crash"})
+	if err != nil {
+		proc.Say("%v", err)
+		return
+	}
+	holder.ask("acquire")
+	holder.cmd.Process.Signal(syscall.SIGKILL)
+	holder.cmd.Wait()
 	a.core.reapTickets(s.binding().index, s.binding().slot)
 }
