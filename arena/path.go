@@ -44,15 +44,22 @@ func idOf(st *unix.Stat_t) fileID { return fileID{uint64(st.Dev), st.Ino} }
 
 // namedBy tells whether the path still names this file. An error that leaves
 // it open counts as yes.
-func (id fileID) namedBy(path string) bool {
+func (id fileID) namedBy(path string) bool { return id.namesBy(path) > 0 }
+
+// namesBy is how many names the file has while the path is one of them, else 0.
+// Both are of one moment: asked for one after the other, a link that comes and
+// goes would be missed.
+func (id fileID) namesBy(path string) int {
 	var st unix.Stat_t
 	switch err := unix.Lstat(path, &st); {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
-		return false
+		return 0
 	case err != nil:
-		return true
+		return 1
+	case idOf(&st) != id:
+		return 0
 	}
-	return idOf(&st) == id
+	return int(st.Nlink)
 }
 
 // openExisting opens an arena file that is there. It never creates one
@@ -110,9 +117,13 @@ func checkFile(path string, st *unix.Stat_t, o *Options) error {
 	case st.Mode&0o002 != 0 && !o.AllowWorldWritable && o.Mode&0o002 == 0:
 		return fmt.Errorf("arena: %w: everybody may write %s (mode %#o); set Options.AllowWorldWritable to accept that", ErrUnsafeFile, path, st.Mode&0o7777)
 	case st.Nlink > 1:
-		return fmt.Errorf("arena: %w: %s has %d names (hard links)", ErrUnsafeFile, path, st.Nlink)
+		return hardLinked(path, int(st.Nlink))
 	}
 	return nil
+}
+
+func hardLinked(path string, names int) error {
+	return fmt.Errorf("arena: %w: %s has %d names (hard links)", ErrUnsafeFile, path, names)
 }
 
 // explainFolder turns the error of creating a file into one that says what is

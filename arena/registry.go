@@ -104,8 +104,11 @@ func (r *registry) openOnce(path string, o *Options) (*core, error) {
 		return nil, err
 	}
 	defer gate.Unlock(gateByte)
-	if !id.namedBy(path) {
+	switch names := id.namesBy(path); {
+	case names == 0:
 		return nil, errAgain
+	case names > 1:
+		return nil, hardLinked(path, names)
 	}
 	c, err := attach(f, path, id, p, o)
 	if err != nil {
