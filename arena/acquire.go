@@ -116,8 +116,8 @@ func (h *handle) explain(err error, began int64) error {
 }
 
 // stale tells whether a slot has left the generation of a binding, or the
-// binding is none. Asked
-// without holding the slot, the answer may be old by the time it is given.
+// binding is none. Asked without holding the slot, the answer may be old by the
+// time it is given.
 func (c *core) stale(b *binding) bool {
 	if b == unbound {
 		return true

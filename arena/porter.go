@@ -1,10 +1,12 @@
 package arena
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 
 	"lockd/futex"
+	"lockd/internal/crash"
 )
 
 // porter is where the goroutines of this process wait for answers to their
@@ -100,6 +102,28 @@ func (p *porter) represents(w *ticketWait, answered *atomic.Uint64) bool {
 		}
 	}
 	return true
+}
+
+// sleepForAnswer waits for the next look at the answer: the agent at the member's bell,
+// which had this value before the last look, the others for a signal.
+func (c *core) sleepForAnswer(ctx context.Context, w *ticketWait, agent bool, bell *atomic.Uint32, rung uint32) {
+	if !agent {
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+		case <-c.gate.closed:
+		}
+		return
+	}
+	crash.At("answer.sleep")
+	err := futex.ErrUnsupported
+	if futex.HasWaitAny() {
+		_, err = futex.WaitAny([]futex.Word{{Addr: bell, Value: rung}, {Addr: &c.porter.nudged, Private: true}}, 0)
+	}
+	if err != nil && !wakeable(err) {
+		c.muxer.bounded(bell, rung)
+	}
+	crash.At("answer.woken")
 }
 
 // signalAnswered tells all that were answered.

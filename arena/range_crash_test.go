@@ -27,7 +27,7 @@ var rangeCrashes = map[string]rangeCrash{
 	"busy": {work: busyRanges, points: []string{
 		"range.claimed", "range.latched", "range.unlatch", "range.unlatched", "range.owned", "range.linked",
 		"range.unlinked", "range.released", "range.cut", "range.split", "range.downgraded", "range.freed",
-		"range.counted", "range.queued", "range.granting", "range.granted", "grant.rung", "range.sleep", "range.woken",
+		"range.counted", "range.queued", "range.granting", "range.granted", "grant.rung", "answer.sleep", "answer.woken",
 		"range.withdrawn", "range.dropped", "range.collect", "range.collected",
 	}},
 	"alone": {work: busyRanges, lone: true, points: []string{

@@ -202,23 +202,7 @@ func (c *core) awaitRange(ctx context.Context, a *Arena, w *rangeWait) error {
 			}
 			return nil
 		}
-		if !agent {
-			select {
-			case <-w.wake:
-			case <-ctx.Done():
-			case <-c.gate.closed:
-			}
-			continue
-		}
-		crash.At("range.sleep")
-		err := futex.ErrUnsupported
-		if futex.HasWaitAny() {
-			_, err = futex.WaitAny([]futex.Word{{Addr: bell, Value: rung}, {Addr: &c.porter.nudged, Private: true}}, 0)
-		}
-		if err != nil && !wakeable(err) {
-			c.muxer.bounded(bell, rung)
-		}
-		crash.At("range.woken")
+		c.sleepForAnswer(ctx, &w.ticketWait, agent, bell, rung)
 	}
 }
 

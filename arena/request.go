@@ -42,23 +42,7 @@ func (c *core) await(ctx context.Context, a *Arena, w *ticketWait) (recordKind, 
 			}
 			continue
 		}
-		if !agent {
-			select {
-			case <-w.wake:
-			case <-ctx.Done():
-			case <-c.gate.closed:
-			}
-			continue
-		}
-		crash.At("request.sleep")
-		err := futex.ErrUnsupported
-		if futex.HasWaitAny() {
-			_, err = futex.WaitAny([]futex.Word{{Addr: bell, Value: rung}, {Addr: &c.porter.nudged, Private: true}}, 0)
-		}
-		if err != nil && !wakeable(err) {
-			c.muxer.bounded(bell, rung)
-		}
-		crash.At("request.woken")
+		c.sleepForAnswer(ctx, w, agent, bell, rung)
 	}
 }
 

@@ -23,7 +23,7 @@ var ticketCrashes = map[string]ticketCrash{
 	"busy": {work: busyWork, points: []string{
 		"semaphore.latched", "semaphore.unlatch", "semaphore.unlatched",
 		"semaphore.claimed", "semaphore.dropped", "enqueue.flagged", "enqueue.wanted", "enqueue.linked",
-		"grant.given", "grant.unlinked", "grant.granted", "grant.rung", "request.sleep", "request.woken",
+		"grant.given", "grant.unlinked", "grant.granted", "grant.rung", "answer.sleep", "answer.woken",
 		"request.withdrawn", "request.granted", "request.collected", "resize.extended", "resize.resized",
 		"extend.made", "extend.linked",
 	}},

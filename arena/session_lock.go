@@ -19,7 +19,7 @@ func (m *Mutex) lockable() *handle   { return &m.handle }
 func (m *RWMutex) lockable() *handle { return &m.handle }
 
 // Lock takes a mutex, or an rwmutex exclusively, waiting until the context ends
-// or the arena's Options.Timeout is over. Errors are those of
+// or the time is over that the handle's Patience gives. Errors are those of
 // [Mutex.LockContext] and ErrDeadlock, with any of which the lock is not held,
 // and ErrSessionClosed and ErrConcurrent.
 //
