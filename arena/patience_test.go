@@ -105,6 +105,8 @@ func TestStillWaiting(t *testing.T) {
 			}
 		}
 	}
+	// Only who waits is patient: on a slow machine the holder's call, too, may
+	// take long enough to be spoken of.
 	p := Patience{WarnAfter: time.Millisecond, OnWait: func(w StillWaiting) { said <- w }}
 	holder := proc.Start(t, "actor", []string{a.Path(), "a holder"})
 	holder.Expect("ready")
@@ -126,8 +128,9 @@ func TestStillWaiting(t *testing.T) {
 	holder.Expect("ok")
 	ended()
 
-	rw := a.RWMutex("rw").With(p)
-	rw.RLock()
+	held := a.RWMutex("rw")
+	held.RLock()
+	rw := held.With(p)
 	ended = proc.MustBlock(t, "lock", func() {
 		rw.Lock()
 		rw.Unlock()
@@ -135,16 +138,17 @@ func TestStillWaiting(t *testing.T) {
 	if w := saidOf(KindRWMutex); w.HolderPID != os.Getpid() {
 		t.Errorf("%+v", w)
 	}
-	rw.RUnlock()
+	held.RUnlock()
 	ended()
 
-	s := a.Semaphore("s", 1).With(p)
-	held := acquire(t, s, 1)
+	gate := a.Semaphore("s", 1)
+	ticket := acquire(t, gate, 1)
+	s := gate.With(p)
 	ended = proc.MustBlock(t, "acquire", func() { release(t, acquire(t, s, 1)) })
 	if w := saidOf(KindSemaphore); w.HolderPID != os.Getpid() {
 		t.Errorf("%+v", w)
 	}
-	release(t, held)
+	release(t, ticket)
 	ended()
 }
 
