@@ -150,6 +150,7 @@ func (c *core) mendWord(word *atomic.Uint64, index uint32, st ticketState) {
 	r := recordIs[requestRecord](c, i)
 	if r == nil || r.slot.Load() != index || r.owner.Load() != recordOwner(m, recordGranted) {
 		word.CompareAndSwap(uint64(w), uint64(st.free()))
+		crash.At("mend.word")
 	}
 }
 
@@ -158,10 +159,12 @@ func freeTickets(t *ticketRecord) {
 	for k := range t.words {
 		t.words[k].Store(0)
 	}
+	crash.At("free.closed")
 	t.first.Store(0)
 	t.next.Store(0)
 	t.queue.Store(0)
 	t.slot.Store(0)
+	crash.At("free.detached")
 	t.owner.Store(0)
 }
 

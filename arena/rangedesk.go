@@ -69,6 +69,7 @@ func (d *rangeDesk) mend() {
 			break
 		}
 	}
+	crash.At("range.whole")
 	d.pass(0, maxOffset, true)
 }
 

@@ -31,6 +31,7 @@ func (c *core) release(b *binding, extra robust.Word) bool {
 		}
 		if extra != 0 && !marked {
 			storeDeath(s, Panicked, c.identity.PID, c.options.Label)
+			crash.At("release.marked")
 			marked = true
 		}
 		if w.Has(robust.Local) && extra == 0 && c.handOver(b, w) {
@@ -77,6 +78,7 @@ func (c *core) wakeOne(s *slot) {
 		if s.word.CompareAndSwap(uint64(w), uint64(w.Calmed())) {
 			crash.At("wake.calmed")
 			futex.Wake(low, 1)
+			crash.At("wake.again")
 			return
 		}
 	}
@@ -96,6 +98,7 @@ func (c *core) signalLocal(key lotKey, turns bool) bool {
 	if q.agent == nil {
 		return false
 	}
+	crash.At("release.signalled")
 	if q.turns++; !turns || q.turns >= maxTurns {
 		q.turns = 0
 		return false
@@ -142,6 +145,7 @@ func (c *core) handOver(b *binding, w robust.Word) bool {
 	}
 	heir.granted = true
 	c.departed(q)
+	crash.At("release.handed")
 	heir.signal()
 	return true
 }

@@ -196,6 +196,7 @@ func (c *core) insertClaimed(ctx context.Context, hash uint64, name string, kind
 	crash.At("insert.live")
 	head := c.latchedHead(hash)
 	p.slot.next.Store(head.Load())
+	crash.At("insert.pointed")
 	head.Store(claimed)
 	crash.At("insert.linked")
 	l.whole = true
@@ -214,6 +215,7 @@ func (c *core) fill(claimed, rest uint32, hash uint64, name string, kind Kind) p
 	s.hash.Store(hash)
 	s.extension.Store(rest)
 	storeName(s, x, name)
+	crash.At("insert.named")
 	s.records.Store(0)
 	s.state.Store(0)
 	s.deadPID.Store(0)
@@ -226,6 +228,7 @@ func (c *core) fill(claimed, rest uint32, hash uint64, name string, kind Kind) p
 	crash.At("insert.filled")
 	// The word first: settleClaim looks for an extension of its generation only.
 	s.word.Store(uint64(robust.Free(generation)))
+	crash.At("insert.generation")
 	if x != nil {
 		x.life.Store(uint64(extensionLife(claimed, generation)))
 	}

@@ -45,7 +45,7 @@ var situations = []situation{
 // have to mend.
 var firstDeaths = []string{
 	"acquire.taken:9", "insert.live:3", "enqueue.wanted:2", "grant.given:2", "exclude.drained:2", "evict.word:2", "reclaim.taken:1",
-	"insert.claimed:5", "semaphore.taken:9", "end.closed:1", "cell.claimed:2", "open.opened:3", "letgo.freed:1", "create.linked:1",
+	"insert.claimed:5", "semaphore.taken:9", "end.closed:1", "cell.claimed:2", "open.opened:3", "letgo.freed:1", "make.linked:1",
 	"retire.closed:1", "rebuild.slot:1", "settle.frees:1", "mend.words:1", "resize.extended:1", "read.waiting:1",
 }
 
