@@ -155,16 +155,13 @@ func (c *core) mendWord(word *atomic.Uint64, index uint32, st ticketState) {
 }
 
 // freeTickets frees a record that no chain has, closing its tickets first.
+// Until its owner word says so it is the slot's, and a mender finds it: so what
+// else it says stays as it is, and whoever has the record next writes his own.
 func freeTickets(t *ticketRecord) {
 	for k := range t.words {
 		t.words[k].Store(0)
 	}
 	crash.At("free.closed")
-	t.first.Store(0)
-	t.next.Store(0)
-	t.queue.Store(0)
-	t.slot.Store(0)
-	crash.At("free.detached")
 	t.owner.Store(0)
 }
 
