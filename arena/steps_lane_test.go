@@ -188,7 +188,9 @@ func (l *stepLane) direct(v *fallen, o *operation, s company, held bool) {
 // await looks for a moment whether so many wait, or the process has ended: it is
 // about the shape of the case, and nothing depends on it.
 func (l *stepLane) await(v *fallen, n int, starved bool) {
-	for deadline := time.Now().Add(100 * time.Millisecond); time.Now().Before(deadline) && !v.ended() && v.at == ""; time.Sleep(200 * time.Microsecond) {
+	pause := 200 * time.Microsecond
+	for deadline := time.Now().Add(100 * time.Millisecond); time.Now().Before(deadline) && !v.ended() && v.at == ""; pause = min(2*pause, 5*time.Millisecond) {
+		time.Sleep(pause)
 		s, err := ReadSnapshot(l.path)
 		if err != nil {
 			continue

@@ -104,6 +104,17 @@ var rangeOperations = []operation{
 		name: "mend a cut withdrawal", first: []string{"give up waiting for a range@range.withdrawn:1", "release a range@range.released:1"},
 		work: takeRange(Exclusive, 10, 20), after: (*performer).afterRanges, rival: passRange,
 	},
+	{
+		name: "mend a tree with what is gone", first: []string{"reap a range@range.reaped:1", "lock many ranges@range.topped:3"}, rival: passRange,
+		work: takeRange(Exclusive, 300, 10), after: (*performer).afterRanges,
+	},
+	{name: "give unused records back", lonely: true, work: func(p *performer) {
+		ctx, cancel := soon()
+		defer cancel()
+		var stock rangeStock
+		must(p.sections().holder.prepare(ctx, &stock, 0))
+		stock.giveBack(p.core())
+	}},
 	{name: "close with ranges", lonely: true, closes: true, vague: true, before: manyPieces, work: closeHolding, wait: func(p *performer) {
 		own := &performer{a: p.a}
 		own.lockRange(Exclusive, 100, 200)

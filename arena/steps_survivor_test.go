@@ -156,15 +156,16 @@ func (l *stepLane) survive(dead []*fallen) (err error) {
 	}
 	r := a.Ranges(stageSections)
 	errs = append(errs, r.Lock(ctx, Exclusive, 0, 0), r.ReleaseAll())
-	for _, name := range []string{"new0", longName(1)} {
+	latchAll(&performer{a: a})
+	errs = append(errs, settle())
+	for _, name := range abandonedMutexes(a) {
 		errs = append(errs, l.inherit(ctx, name, a.Mutex(name), dead))
 	}
-	latchAll(&performer{a: a})
-	errs = append(errs, settle(), nothingLeft(a))
+	errs = append(errs, nothingLeft(a))
 	if problems, err := Check(l.path); err != nil || len(problems) > 0 {
 		errs = append(errs, fmt.Errorf("check: %v, %d problems: %v", err, len(problems), problems[:min(len(problems), 3)]))
 	}
-	if l.o.table {
+	if l.o.table && l.turn%4 == 1 {
 		errs = append(errs, l.allSlots(ctx, a))
 	}
 	closed = true
@@ -193,11 +194,11 @@ func (l *stepLane) inherit(ctx context.Context, name string, m owned, dead []*fa
 	var pids []int
 	for _, f := range dead {
 		how := f.state[name]
-		if !f.killed || how == "hasn't" || how == "" {
+		if !f.killed {
 			continue
 		}
-		may, owed = true, owed || how == "has"
-		pids = append(pids, f.PID())
+		pids = append(pids, f.PID()) // be it as an heir, in passing
+		may, owed = may || how == "has" || how == "wants", owed || how == "has"
 	}
 	var err error
 	switch {
@@ -209,6 +210,17 @@ func (l *stepLane) inherit(ctx context.Context, name string, m owned, dead []*fa
 		err = fmt.Errorf("%s: told of %+v, and it was one of %v", name, death, dead)
 	}
 	return errors.Join(err, m.MarkConsistent(), m.Release())
+}
+
+// abandonedMutexes are those that were new to the arena.
+func abandonedMutexes(a *Arena) (names []string) {
+	for i := uint32(1); i < a.core.slotCount(); i++ {
+		s := a.core.slotAt(i)
+		if life := slotLife(s.life.Load()); life.isLock() && life.kind() == KindMutex && robust.Word(s.word.Load()).Has(robust.Abandoned) {
+			names = append(names, a.core.slotName(s))
+		}
+	}
+	return names
 }
 
 // ticketsAddUp takes all tickets of a semaphore, which must be as many as it has

@@ -129,13 +129,18 @@ var tableOperations = []operation{
 	{
 		name: "settle",
 		first: []string{
-			"close", "insert@insert.claimed:1", "insert@insert.generation:2", "attach@join.joining:1", "rebuild@latch.held:3",
+			"close", "insert@insert.claimed:1", "insert@insert.generation:2",
 			"take several tickets@semaphore.taken:1", "wait for tickets@enqueue.wanted:1", "write@exclude.drained:1",
-			"lock a range@range.owned:1", "evict an rwmutex@retire.unlinked:1", "hold in a session",
+			"lock a range@range.owned:1", "hold in a session",
 		},
-		work: func(p *performer) { p.core().settleDead() }, table: true, vague: true,
+		work: settle, table: true, vague: true,
 	},
+	{name: "settle one who was joining", first: []string{"attach@join.joining:1"}, work: settle, table: true},
+	{name: "settle a latch", first: []string{"rebuild@latch.held:3"}, work: settle, table: true},
+	{name: "settle a loose cell", first: []string{"evict an rwmutex@retire.unlinked:1"}, work: settle, table: true},
 }
+
+func settle(p *performer) { p.core().settleDead() }
 
 func openOnce(p *performer) { p.open() }
 
@@ -154,6 +159,7 @@ func closeHolding(p *performer) {
 
 func claimAllButOne(p *performer) {
 	c := p.core()
+	c.settleDead() // who may have claimed all
 	for c.claimRecord(recordClaimed) != 0 || c.claimAnyRecord(recordClaimed) != 0 {
 	}
 	// One that the hand comes to last.

@@ -172,12 +172,12 @@ func (m *stepMatrix) play(t *testing.T, o *operation) {
 }
 
 // plan chooses where to kill, of the points that were come to and how often:
-// the first time, the second, and the last.
+// the first time, the last, and with nobody else there the second.
 func (m *stepMatrix) plan(s company, came map[string]int) (plan []string) {
 	for _, point := range slices.Sorted(maps.Keys(came)) {
-		times := []int{1, 2, came[point]}
-		if s.corpse || s.deaths > 0 {
-			times = []int{1, came[point]}
+		times := []int{1, came[point]}
+		if s == companies[0] {
+			times = []int{1, 2, came[point]}
 		}
 		if !*everyStep {
 			if m.isHit(point) {

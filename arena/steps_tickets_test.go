@@ -157,7 +157,10 @@ var ticketOperations = []operation{
 		work: func(p *performer) { resize(p, 11) }, after: func(p *performer) { giveTickets(p); resize(p, stageTickets) },
 	},
 	{
-		name: "resize and wait", hold: holdAllTickets, lonely: true,
+		name: "resize and wait", hold: func(p *performer) func() {
+			resize(p, stageTickets)
+			return holdAllTickets(p)
+		}, lonely: true,
 		work: func(p *performer) {
 			ctx, cancel := soon()
 			defer cancel()
