@@ -25,6 +25,7 @@ func init() {
 		ctx, cancel := briefly()
 		defer cancel()
 		m.LockContext(ctx)
+		m.Release() // if it gave up before it was in the queue
 	}
 	windowWork["insert what another has inserted"] = func(p *performer) {
 		c := p.core()
