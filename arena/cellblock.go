@@ -17,9 +17,9 @@ type cells struct {
 	shards [16]cellShard
 }
 
-// cellShard is a hash table of weak pointers. Each costs more than the rest of
-// a new name's way through here, so a few cells share one: they are made, and
-// go, together.
+// cellShard is a hash table of what there is. Weak pointers cost more than the
+// rest of a new name's way through here, so a few cells share one: they are
+// made, and go, together. The collector need not look at the table for them.
 type cellShard struct {
 	mu    sync.Mutex
 	refs  []cellRef // a power of two; open addressing
@@ -29,10 +29,13 @@ type cellShard struct {
 	// could not tell: asked while the collector is at work, it keeps alive.
 	collected atomic.Bool
 
+	blocks []weak.Pointer[cellBlock]
+	gone   []uint32 // numbers of blocks that serve the next
+
 	// The block that is being filled.
-	block *cellBlock
-	weak  weak.Pointer[cellBlock]
-	taken int
+	block  *cellBlock
+	number uint32
+	taken  uint32
 }
 
 // cellBlock is 512 bytes, the largest that the runtime places at a multiple of
@@ -49,12 +52,19 @@ type namedCell struct {
 // lockHandle is what a Mutex and an RWMutex are.
 type lockHandle struct{ handle }
 
-type cellRef struct {
-	block weak.Pointer[cellBlock]
-	hash  uint64 // but for the lowest bits, which say which of the block's
+// cellRef is where a cell is, and bits of its name's hash; 0 is none.
+//
+//	hash 63..32 | block 31..3 | which of the block's 2..1 | 1
+type cellRef uint64
+
+func newCellRef(hash uint64, block, which uint32) cellRef {
+	return cellRef(hash&^(1<<32-1)) | cellRef(block)<<3 | cellRef(which)<<1 | 1
 }
 
-const whichCell = uint64(len(cellBlock{}) - 1)
+func (r cellRef) block() uint32              { return uint32(r) >> 3 }
+func (r cellRef) which() uint32              { return uint32(r) >> 1 & uint32(len(cellBlock{})-1) }
+func (r cellRef) isLike(hash uint64) bool    { return uint64(r)>>32 == hash>>32 }
+func (r cellRef) in(b *cellBlock) *namedCell { return &b[r.which()] }
 
 const (
 	firstRefs  = 64
@@ -102,18 +112,17 @@ func (n *namedCell) handleFor(a *Arena) *lockHandle {
 // next is the place to look at after i.
 func (sh *cellShard) next(i uint64) uint64 { return (i + 1) & uint64(len(sh.refs)-1) }
 
-// place is where to look for a hash first.
-func (sh *cellShard) place(hash uint64) uint64 { return hash >> 2 & uint64(len(sh.refs)-1) }
-
-var noBlock weak.Pointer[cellBlock]
+// place is where to look for a hash first; its upper bits chose the shard.
+func (sh *cellShard) place(hash uint64) uint64 { return hash >> 32 & uint64(len(sh.refs)-1) }
 
 func (sh *cellShard) find(hash uint64, kind Kind, name string) *namedCell {
-	for i := sh.place(hash); sh.refs[i].block != noBlock; i = sh.next(i) {
-		if (sh.refs[i].hash^hash)&^whichCell != 0 {
+	for i := sh.place(hash); sh.refs[i] != 0; i = sh.next(i) {
+		r := sh.refs[i]
+		if !r.isLike(hash) {
 			continue
 		}
-		if b := sh.refs[i].block.Value(); b != nil {
-			if n := &b[sh.refs[i].hash&whichCell]; n.cell.name == name && n.cell.kind == kind {
+		if b := sh.blocks[r.block()].Value(); b != nil {
+			if n := r.in(b); n.cell.name == name && n.cell.kind == kind {
 				return n
 			}
 		}
@@ -128,51 +137,66 @@ func (sh *cellShard) add(hash uint64) *namedCell {
 	} else if sh.used >= len(sh.refs)/4*3 {
 		sh.resize(2 * len(sh.refs))
 	}
-	if sh.block == nil || sh.taken == len(sh.block) {
-		sh.block, sh.taken = new(cellBlock), 0
-		sh.weak = weak.Make(sh.block)
+	if sh.block == nil || sh.taken == uint32(len(sh.block)) {
+		sh.begin()
 	}
-	sh.put(cellRef{sh.weak, hash&^whichCell | uint64(sh.taken)})
+	r := newCellRef(hash, sh.number, sh.taken)
 	sh.taken++
-	return &sh.block[sh.taken-1]
+	sh.put(r)
+	return r.in(sh.block)
+}
+
+// begin begins a block.
+func (sh *cellShard) begin() {
+	sh.block, sh.taken = new(cellBlock), 0
+	w := weak.Make(sh.block)
+	if n := len(sh.gone); n > 0 {
+		sh.number, sh.gone = sh.gone[n-1], sh.gone[:n-1]
+		sh.blocks[sh.number] = w
+		return
+	}
+	sh.number = uint32(len(sh.blocks))
+	sh.blocks = append(sh.blocks, w)
 }
 
 func (sh *cellShard) put(r cellRef) {
-	i := sh.place(r.hash)
-	for sh.refs[i].block != noBlock {
+	i := sh.place(uint64(r))
+	for sh.refs[i] != 0 {
 		i = sh.next(i)
 	}
 	sh.refs[i] = r
 	sh.used++
 }
 
-// resize makes the table anew.
+// resize makes the table anew, without those whose blocks are gone.
 func (sh *cellShard) resize(size int) {
 	old := sh.refs
 	sh.refs, sh.used = make([]cellRef, size), 0
 	for _, r := range old {
-		if r.block != noBlock {
+		if r != 0 && sh.blocks[r.block()] != (weak.Pointer[cellBlock]{}) {
 			sh.put(r)
 		}
 	}
 }
 
 func (sh *cellShard) forget() {
-	alive := 0
-	for i := range sh.refs {
-		r := &sh.refs[i]
-		if r.block != noBlock && r.block.Value() == nil {
-			*r = cellRef{}
-		} else if r.block != noBlock {
-			alive++
+	sh.gone = sh.gone[:0]
+	for i := range sh.blocks {
+		if sh.blocks[i].Value() == nil {
+			sh.blocks[i] = weak.Pointer[cellBlock]{}
+			sh.gone = append(sh.gone, uint32(i))
 		}
 	}
-	sh.sweep = firstSweep + 2*alive
+	// What lives is counted by putting it in anew.
+	sh.resize(len(sh.refs))
+	sh.sweep = firstSweep + 2*sh.used
 	size := firstRefs
 	for size/4*3 < sh.sweep {
 		size *= 2
 	}
-	sh.resize(size)
+	if size != len(sh.refs) {
+		sh.resize(size)
+	}
 	sh.collected.Store(false)
 	runtime.AddCleanup(new(*cell), func(b *atomic.Bool) { b.Store(true) }, &sh.collected)
 }
@@ -183,11 +207,11 @@ func (s *cells) each(f func(*cell)) {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		for _, r := range sh.refs {
-			if r.block == noBlock {
+			if r == 0 {
 				continue
 			}
-			if b := r.block.Value(); b != nil && b[r.hash&whichCell].cell.kind == KindRWMutex {
-				f(&b[r.hash&whichCell].cell)
+			if b := sh.blocks[r.block()].Value(); b != nil && r.in(b).cell.kind == KindRWMutex {
+				f(&r.in(b).cell)
 			}
 		}
 		sh.mu.Unlock()
