@@ -93,7 +93,7 @@ func (h *handle) bind(ctx context.Context, old *binding) error {
 		} else if again {
 			continue
 		}
-		if c.tenants.install(h.cell, old, c.bindingOf(p)) {
+		if c.tenants.install(h.cell, old, h.cell.newBinding(c.bindingOf(p))) {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -102,8 +102,8 @@ func (h *handle) bind(ctx context.Context, old *binding) error {
 	}
 }
 
-func (c *core) bindingOf(p place) *binding {
-	b := &binding{
+func (c *core) bindingOf(p place) binding {
+	b := binding{
 		word: at[uint64](c.mapped.Load(), slotOffset(p.index)), free: uint64(robust.Free(p.generation)), self: uint64(c.self),
 		slot: p.slot, index: p.index, generation: p.generation, mapping: c.mapped.Load(),
 	}

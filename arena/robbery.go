@@ -283,7 +283,8 @@ func (h *handle) present() *binding {
 	if !ok || !robust.Word(p.slot.word.Load()).SameHolding(c.self) {
 		return b
 	}
-	return c.bindingOf(p)
+	now := c.bindingOf(p)
+	return &now
 }
 
 // noticeRobbery tells a holder that was robbed, once.

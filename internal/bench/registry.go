@@ -16,6 +16,7 @@ var groups = []func(p plan) []benchCase{
 	wakeCases,
 	nameCases,
 	heldCases,
+	rangeCases,
 	openCases,
 	commandCases,
 }
