@@ -47,6 +47,8 @@ type core struct {
 	settling settling
 	sessions sessionBook
 	detector detector
+	wall     wallClock
+	growing  atomic.Bool  // for tallies
 	replaced atomic.Bool  // the file has lost its path
 	looked   atomic.Int64 // when checkReplacedOften looked, CLOCK_MONOTONIC ns
 

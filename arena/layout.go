@@ -143,7 +143,7 @@ type slot struct {
 	deadPID      atomic.Uint32 // 40  the reclaimer, while it holds
 	deadCause    atomic.Uint32 // 44  the reclaimer, while it holds
 	abandonments atomic.Uint32 // 48  the reclaimer, while it holds
-	last         atomic.Uint32 // 52  semaphore: a hint to the last request in the queue; under the latch
+	last         atomic.Uint32 // 52  semaphore: a hint to the last request in the queue; under the latch. mutex, rwmutex: the tally; a holder who tracks
 	state        atomic.Uint64 // 56  of kinds that have one; rwmutex: the gate, see writer.go; ranges: how many wait
 
 	name [inlineName / 8]atomic.Uint64 // 64  the claimer
@@ -280,6 +280,23 @@ type rangeRecord struct {
 	place   atomic.Uint32 // 60  in the holder's own list; large numbers: see rangeholder.go
 }
 
+// tallyRecord is what was counted of a mutex, or of an rwmutex's writers, by
+// those who track. It belongs to its slot: the owner word names nobody. All
+// else is written by who holds the lock, and nothing depends on it.
+type tallyRecord struct {
+	_ structs.HostLayout
+
+	owner        atomic.Uint64 // 0
+	slot         atomic.Uint32 // 8
+	holder       atomic.Uint32 // 12 member 31..16 | member generation 15..0: whose moment since is
+	since        atomic.Uint64 // 16 ns since 1970: when the holding that lasts began; 0 none that is known
+	acquisitions atomic.Uint64 // 24
+	contended    atomic.Uint64 // 32 those of them that had to wait
+	held         atomic.Uint64 // 40 ns, of all that have ended
+	longest      atomic.Uint64 // 48 ns
+	waited       atomic.Uint64 // 56 ns, of those that were served
+}
+
 // rangeBlock is the records of one segment.
 type rangeBlock [segmentRecords]rangeRecord
 
@@ -321,6 +338,9 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.first)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.left)-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.session)-56]
+	_ = [1]struct{}{}[unsafe.Sizeof(tallyRecord{})-recordSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(tallyRecord{}.since)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(tallyRecord{}.waited)-56]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.next)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.counts)-32]
 	_ = [1]struct{}{}[segmentSize%pageSize]
