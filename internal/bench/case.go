@@ -45,8 +45,8 @@ type sample struct {
 	counts []uint64   // how much each process or goroutine did
 	waits  *histogram // latency
 	amount float64
-	allocs *float64   // for each operation, where they were counted
-	lost   int        // how often what was waited for never came
+	allocs *float64 // for each operation, where they were counted
+	lost   int      // how often what was waited for never came
 }
 
 // bar is what the project wants to reach.
