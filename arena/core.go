@@ -85,13 +85,14 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 	c.readings.init()
 	c.cells.init()
 	c.porter.init()
+	c.settling.c = c
 	if err := c.join(); err != nil {
 		m.bytes.Unmap()
 		return nil, err
 	}
 	c.raiseLimit(o)
 	c.ticker.init(c)
-	c.settling.start(c)
+	c.settling.start()
 	c.detector.init(c)
 	return c, nil
 }

@@ -81,7 +81,8 @@ type header struct {
 	hand       atomic.Uint32 // 260 hint: where the clock that evicts idle names stands
 	recordHand atomic.Uint32 // 264 hint: where to look for a free record
 	retired    atomic.Uint32 // 268 hint: changes when cells have left their chain that are still their members'
-	_          [48]byte
+	passes     atomic.Uint32 // 272 hint: of settlers that have ended, twice; odd while one is at it; the settler latch
+	_          [44]byte
 
 	growth  atomic.Uint64 // 320 latch
 	_       [56]byte
@@ -310,6 +311,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.segments)-128]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.fenceHigh)-192]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.nextMember)-256]
+	_ = [1]struct{}{}[unsafe.Offsetof(header{}.passes)-272]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.growth)-320]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.settler)-384]
 	_ = [1]struct{}{}[unsafe.Sizeof(stripe{})-stripeSize]

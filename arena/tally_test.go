@@ -122,7 +122,7 @@ func TestTallyOfSeveral(t *testing.T) {
 	other, blind := startTracker(t, a.Path(), "other"), startActor(t, a.Path(), "blind")
 	m.Lock()
 	other.Send("lock m")
-	waitUntil("another process waits", func() bool {
+	until(t, "another process waits", func() bool {
 		l, _ := tallyIn(t, a, "m")
 		return l.Waiters == 1
 	})
@@ -148,6 +148,7 @@ func TestTallyOfSeveral(t *testing.T) {
 
 // What a dead holder has left tells nothing about his heir's holding.
 func TestTallyOfTheDead(t *testing.T) {
+	needDeath(t)
 	a := testArena(t, &Options{Logger: quiet})
 	owner := startTracker(t, a.Path(), "owner")
 	owner.must("held", "lock m")
@@ -218,7 +219,7 @@ func TestTallyGoesWithTheName(t *testing.T) {
 func TestGrowthForTallies(t *testing.T) {
 	a := trackingArena(t, 8*segmentSlots)
 	const names = 2 * tallyPlaces
-	waitUntil("all counted", func() bool {
+	until(t, "all counted", func() bool {
 		for i := range names {
 			m := a.Mutex(fmt.Sprint("name", i))
 			m.Lock()
@@ -332,6 +333,7 @@ func TestTallyHalfMade(t *testing.T) {
 	if crash.Enabled {
 		t.Skip("is a test that builds this one")
 	}
+	needDeath(t)
 	binary := buildWithCrashPoints(t)
 	for _, point := range []string{"tally.claimed", "tally.linked", "tally.made"} {
 		t.Run(point, func(t *testing.T) {

@@ -23,7 +23,52 @@ func herdCases(p plan) []benchCase {
 			{"kill alone", func(s *stage) (func() (sample, error), error) { return s.killAlone(p.herd) }},
 		},
 		bars: []bar{atMost("", "max", 1e9)},
+	}, {
+		name: "settle-heirs", unit: amount, of: "ms", rounds: 3,
+		about: fmt.Sprintf("processor time of %d processes that wait for one lock, within a second of the death of its owner", p.herd-1),
+		contenders: []contender{
+			{"arena", func(s *stage) (func() (sample, error), error) { return s.heirs(p.herd - 1) }},
+		},
 	}}
+}
+
+// heirs all wait for the lock of one that dies, and keep it for a while.
+func (s *stage) heirs(n int) (func() (sample, error), error) {
+	waiting, err := s.crowdOf(n, func(c *child) error { _, err := c.ask(s.env.ctx, "hello"); return err })
+	if err != nil {
+		return nil, err
+	}
+	return func() (sample, error) {
+		owner, err := s.worker(workerRole, s.arenaPath(), s.pagePath(), "")
+		if err != nil {
+			return sample{}, err
+		}
+		if _, err := owner.ask(s.env.ctx, "hold-number 0"); err != nil {
+			return sample{}, err
+		}
+		for _, c := range waiting {
+			c.send("wait-number 0 %d", s.env.plan.idle/10)
+		}
+		if err := s.asleep(waiting[0], 1); err != nil {
+			return sample{}, err
+		}
+		if err := s.env.pause(s.env.plan.idle / 5); err != nil {
+			return sample{}, err
+		}
+		used := -timesOf(waiting)
+		kill([]*child{owner})
+		if err := s.env.pause(s.env.plan.idle / 10); err != nil {
+			return sample{}, err
+		}
+		used += timesOf(waiting)
+		s.drop(owner)
+		for _, c := range waiting {
+			if _, err := c.hear(s.env.ctx); err != nil {
+				return sample{}, err
+			}
+		}
+		return sample{amount: float64(used) / 1e6}, nil
+	}, nil
 }
 
 // survivors of a herd each wait for a lock of one that dies.
@@ -155,6 +200,7 @@ func init() {
 		if _, dead := m.Abandoned(); dead {
 			r.Dead = 1
 			m.MarkConsistent()
+			time.Sleep(time.Duration(args[1]))
 		}
 		m.Unlock()
 		return r, nil
