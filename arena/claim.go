@@ -279,6 +279,9 @@ func (c *core) emptied(i uint32, s *slot, was slotLife, life uint64) {
 	if was.kind() == KindRWMutex {
 		c.dismantle(i, s)
 	}
+	if !was.kind().latched() {
+		c.dropTally(i, s)
+	}
 	c.emptyExtension(i, s, was.generation())
 	crash.At("evict.extension")
 	s.life.Store(life)
