@@ -8,7 +8,7 @@ import (
 // The sizes of a state. Models use as much of it as they need; what is zero
 // costs a bit or two.
 const (
-	memorySize = 40
+	memorySize = 56
 	maxActors  = 8
 	logSize    = 32
 )
