@@ -10,7 +10,7 @@ import (
 const (
 	memorySize = 56
 	maxActors  = 8
-	logSize    = 32
+	logSize    = 48
 )
 
 // Addr is a word of memory: shared, private to a process, or a ghost, which
