@@ -54,6 +54,7 @@ func sizesVariants(add func(protocol, what string, broken, sound *Model)) {
 	variant("the size changes before its tickets are made", SemaphoreSetup{Tickets: 2, Sizes: []int{2}, Deaths: 1, Ticks: true})
 	variant("ends with a ticket out that is beyond the size", SemaphoreSetup{Tickets: 2, Sizes: []int{1, 2}, Destroys: true, Last: 2})
 	variant("ends and does not answer who waits", SemaphoreSetup{Destroys: true, Last: 2})
+	variant("the end answers who has withdrawn", SemaphoreSetup{Destroys: true, Last: 1, Cancels: true, Processes: 2})
 	variant("a mender leaves closed what was closed", SemaphoreSetup{Tickets: 1, Destroys: true, Last: 2, Deaths: 1, Ticks: true})
 }
 
@@ -118,5 +119,6 @@ func robberyVariants(add func(protocol, what string, broken, sound *Model)) {
 	variant("the robber tells nobody", RobberySetup{Goroutines: []int{1, 1}, Deaths: 1, Settle: true})
 	variant("the heir of a robber passes nothing on", RobberySetup{Goroutines: []int{1, 1}, Deaths: 1, Settle: true})
 	variant("hands over to who was settled", RobberySetup{Goroutines: []int{1, 1}, Deaths: 1, Settle: true})
+	variant("who lets go does not notice that he was robbed", RobberySetup{Goroutines: []int{1, 1}, Deaths: 1, Mortal: func(process int) bool { return process == 0 }})
 	variant("a slot with robberies is evicted", RobberySetup{Goroutines: []int{1, 1}, Evictions: 1})
 }

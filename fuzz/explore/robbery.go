@@ -201,7 +201,13 @@ func (x *robbery) letGo(p *P) {
 		life := x.lifeOf(p)
 		for top := p.Mark(); ; p.Again(top) {
 			w := p.Word(x.word)
-			if !w.SameHolding(x.self(p)) || p.CAS(x.word, uint64(w), uint64(w.Released(life.Generation()))) {
+			if !w.SameHolding(x.self(p)) {
+				if x.setup.Break != "who lets go does not notice that he was robbed" {
+					p.Call(func() uint64 { x.noticeRobbery(p); return 0 })
+				}
+				return 0
+			}
+			if p.CAS(x.word, uint64(w), uint64(w.Released(life.Generation()))) {
 				return 0
 			}
 		}

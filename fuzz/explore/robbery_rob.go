@@ -160,7 +160,7 @@ func (x *robbery) robbedOf(p *P) int {
 	})) - 1
 }
 
-// noticeRobbery is what the robbed is told, once.
+// noticeRobbery is consumeRobbery: what the robbed is told, once.
 func (x *robbery) noticeRobbery(p *P) bool {
 	for top := p.Mark(); ; p.Again(top) {
 		r := x.robbedOf(p)
@@ -168,7 +168,7 @@ func (x *robbery) noticeRobbery(p *P) bool {
 			return false
 		}
 		owner := p.Load(x.owner[r])
-		if words.MemberOf(p.Load(x.victim[r])) == memberOf(x.process(p)) && p.CAS(x.owner[r], owner, 0) {
+		if victim, _ := x.victimOf(p, r); victim == memberOf(x.process(p)) && p.CAS(x.owner[r], owner, 0) {
 			return true
 		}
 	}

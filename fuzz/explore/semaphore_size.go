@@ -233,6 +233,10 @@ func (x *semaphore) endSemaphore(p *P, st words.Tickets) bool {
 // finish answers a request, which is in no queue, to a semaphore that is gone.
 func (x *semaphore) finish(p *P, i int, owner uint64) {
 	p.Call(func() uint64 {
+		if words.KindOf(owner) == words.Withdrawn && x.setup.Break != "the end answers who has withdrawn" {
+			p.CAS(x.owner[i], owner, 0)
+			return 0
+		}
 		m, kind := words.MemberOf(owner), words.Refused
 		if x.modeOf(p, i) == wantEnd {
 			kind = words.Granted
@@ -241,7 +245,13 @@ func (x *semaphore) finish(p *P, i int, owner uint64) {
 			p.CAS(x.owner[i], uint64(words.Withdrawn), 0)
 			return 0
 		}
-		p.Ghost(func(s *State) { s.Mem[x.rung[p.Self]] |= 1 << processOf(m) })
+		p.Ghost(func(s *State) {
+			if m.Index == 0 {
+				p.Fail("request %d is answered, and nobody waits for that", i+1)
+				return
+			}
+			s.Mem[x.rung[p.Self]] |= 1 << processOf(m)
+		})
 		return 0
 	})
 }
