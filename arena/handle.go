@@ -116,7 +116,7 @@ func (c *core) bindingOf(p place) binding {
 		word: at[uint64](c.mapped.Load(), slotOffset(p.index)), free: uint64(robust.Free(p.generation)), self: uint64(c.self),
 		slot: p.slot, index: p.index, generation: p.generation, mapping: c.mapped.Load(),
 	}
-	c.track(b, p.kind)
+	c.track(&b, p.kind)
 	if slowOnly {
 		b.free, b.self = unbound.free, unbound.self
 	}
