@@ -55,6 +55,7 @@ func TestTorture(t *testing.T) {
 		"kill": uint64(s.Kills), "recovery": s.Recoveries, "mutex": s.Operations["mutex"],
 		"rwmutex": s.Operations["rwmutex"], "semaphore": s.Operations["semaphore"], "name": s.Operations["names"],
 		"range": s.Operations["ranges"], "session": s.Operations["sessions"],
+		"robbery": s.Robberies,
 	} {
 		if n == 0 {
 			t.Errorf("not one %s", what)
