@@ -21,7 +21,6 @@ func decodes(t *testing.T, bytes []byte) {
 var copies = map[uint8][]byte{}
 
 func copyOf(t *testing.T, golden uint8) (changed, whole []byte) {
-	golden %= uint8(len(goldens))
 	whole = image(t, golden)
 	if copies[golden] == nil {
 		copies[golden] = append([]byte(nil), whole...)
@@ -32,13 +31,20 @@ func copyOf(t *testing.T, golden uint8) (changed, whole []byte) {
 // FuzzDecode gives the decoder an arena in one of the golden states in which
 // words are changed, or which is cut off: whatever it says, it neither panics
 // nor reads out of bounds, and what it decodes can be checked.
-func FuzzDecode(f *testing.F) {
+func FuzzDecode(f *testing.F) { fuzzDecode(f, 0, firstLarge) }
+
+// FuzzDecodeLarge is the same with those that have a thousand locks, which takes
+// fifty times as long.
+func FuzzDecodeLarge(f *testing.F) { fuzzDecode(f, firstLarge, len(goldens)) }
+
+func fuzzDecode(f *testing.F, first, last int) {
 	image(f, 0)
 	seedChanges(func(golden uint8, change []byte) { f.Add(golden, ^uint32(0), change) })
 	for _, size := range []uint32{0, 15, 100, 4096, 139264, 300_000} {
 		f.Add(uint8(1), size, []byte(nil))
 	}
 	f.Fuzz(func(t *testing.T, golden uint8, size uint32, bytes []byte) {
+		golden = uint8(first + int(golden)%(last-first))
 		changed, whole := copyOf(t, golden)
 		c := changes(bytes)
 		for i := range c.len() {
