@@ -113,11 +113,12 @@ func waitsInQueue(s *arena.Snapshot) bool {
 }
 
 // askedAndGot are the two moments of an acquisition. A try has no queue to be
-// in, and is both at once.
+// in, and is both at once. When he was seen in the queue he was there, but may
+// have had his tickets by the time that this was written down.
 func askedAndGot(op porcupine.Operation, e *loggedEvent) []porcupine.Operation {
 	ask, get := op, op
 	if queued := e.queued.Load(); queued != 0 {
-		ask.Return, get.Call = min(queued, op.Return), min(queued, op.Return)
+		ask.Return = min(queued, op.Return)
 	}
 	in := op.Input.(call)
 	in.what = opAsk
