@@ -128,8 +128,14 @@ func TestAnotherFileSystem(t *testing.T) {
 	if err := inheritedBetween(path); err != nil {
 		t.Error(err)
 	}
-	if problems, err := Check(path); err != nil || len(problems) > 0 {
-		t.Errorf("check: %v, %v", problems, err)
+	problems, err := Check(path)
+	if err != nil {
+		t.Errorf("check: %v", err)
+	}
+	for _, p := range problems {
+		if p.Severity == Damage {
+			t.Errorf("check: %v", p)
+		}
 	}
 }
 

@@ -230,7 +230,7 @@ func TestHistoriesCatch(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Skipf("needs the go command and the sources: %v\n%s", err, out)
 	}
-	for _, c := range [][2]string{{"judge-rashly", "mutex"}, {"judge-rashly", "semaphore"}, {"judge-rashly", "ranges"}, {"pass-gate", "rwmutex"}} {
+	for _, c := range [][2]string{{"judge-rashly", "mutex"}, {"judge-rashly", "semaphore"}, {"judge-rashly", "ranges"}, {"pass-gate", "rwmutex"}, {"overtake-queue", "queue"}} {
 		variant, kind := c[0], c[1]
 		t.Run(variant+" "+kind, func(t *testing.T) {
 			dir := t.TempDir()

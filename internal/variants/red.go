@@ -11,9 +11,10 @@ import (
 	"strings"
 )
 
-// Build builds the tests of the package in a folder, with the variants in them.
+// Build builds the tests of the package in a folder, with the variants in them,
+// and the points at which a test can hold a window open.
 func Build(ctx context.Context, folder, binary string) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "lockd_variants", "-o", binary, ".")
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "lockd_variants,lockd_crash", "-o", binary, ".")
 	cmd.Dir = folder
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the tests in %s with the variants: %w\n%s", folder, err, out)
