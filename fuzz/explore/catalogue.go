@@ -148,5 +148,5 @@ func Variants() []Variant {
 	members("entries freed by a store", MembersSetup{Entries: 3, Corpse: true})
 	members("a ticket returned by two settlers", MembersSetup{Entries: 3, Corpse: true})
 	members("joins before it has locked its byte", MembersSetup{})
-	return all
+	return append(all, ownerVariants()...)
 }
