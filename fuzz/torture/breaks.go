@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"lockd/arena"
@@ -60,8 +62,15 @@ func breaksTurn(t *turn) {
 func (t *turn) rob(name string, s *plunder) {
 	try := t.soon()
 	defer try.end()
-	s.begun.Add(1)
-	d, err := t.a.Break(try, name)
+	var d arena.Death
+	var err error
+	for range 16 {
+		s.begun.Add(1)
+		if d, err = t.a.Break(try, name); !errors.Is(err, arena.ErrNotHeld) {
+			break
+		}
+		runtime.Gosched()
+	}
 	if t.failed(name, try, err, arena.ErrNotHeld, arena.ErrTableFull, context.DeadlineExceeded) {
 		return
 	}
@@ -91,6 +100,9 @@ func (s *plunder) use(t *turn, name string, m *arena.Mutex) {
 		t.violated("%s in %s: %v", name, t.opening.name, err)
 	}
 	t.dwell()
+	if t.r.IntN(8) == 0 {
+		time.Sleep(time.Duration(t.r.IntN(300)) * time.Microsecond) // some time to be robbed
+	}
 	raise(&s.left, fence)
 	last := s.entered.Load()
 	err = m.Release()

@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -42,6 +43,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	write := flags.String("write", "", "write the tables to this `file`")
 	most := flags.Int("most", 60, "run a test that often at most")
 	only := flags.String("only", "", "variants whose name contains this")
+	part := flags.String("part", "", "make only that part anew: code or models")
 	states := flags.Int("states", 2_000_000, "states of a model that are visited at most")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -52,20 +54,44 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	b := &bench{ctx, out, *most, dir}
-	var real, models bytes.Buffer
-	caught, err := b.real(&real, *only)
-	if err != nil {
-		return err
+	code, models := "", ""
+	if *part != inModels {
+		if code, err = b.real(*only); err != nil {
+			return err
+		}
 	}
-	found, err := b.models(&models, *only, *states)
-	if err != nil {
-		return err
+	if *part != inCode {
+		if models, err = b.models(*only, *states); err != nil {
+			return err
+		}
 	}
 	if *write == "" || *only != "" {
 		return nil
 	}
-	text := fmt.Sprintf(head, caught, real.String(), found, models.String())
-	return os.WriteFile(*write, []byte(text), 0o644)
+	return update(*write, code, models)
+}
+
+// The parts of the document.
+const (
+	inCode   = "code"
+	inModels = "models"
+)
+
+// update writes the document, with what was not made anew as it was.
+func update(path, code, models string) error {
+	if code == "" || models == "" {
+		old, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		_, rest, _ := strings.Cut(string(old), head)
+		oldCode, oldModels, whole := strings.Cut(rest, modelsTitle)
+		if !whole {
+			return fmt.Errorf("%s has not both parts: make it whole first", path)
+		}
+		code, models = cmp.Or(code, oldCode), cmp.Or(models, modelsTitle+oldModels)
+	}
+	return os.WriteFile(path, []byte(head+code+models), 0o644)
 }
 
 const head = `# Protocols that are broken on purpose
@@ -73,24 +99,31 @@ const head = `# Protocols that are broken on purpose
 Written by ` + "`make variants`" + `, which runs all of this. A test that cannot fail shows nothing. So the protocols are broken, one
 piece at a time, and each must be found out; a variant that were not would show that a test is missing.
 
-## In the code
+`
+
+const codeIs = `## In the code
 
 %d variants of what really runs, behind a build tag. Each test passes in the sound code. *Runs* is how often it ran in the
 variant until it went red, *time* how long all of these took.
 
-%s
-## In the models
+`
 
+const modelsTitle = `
+## In the models
+`
+
+const modelsAre = `
 %d variants of the models that the explorer looks at (` + "`make explore`" + `). *Steps* is the shortest way to what must not be,
 *states* how many were seen until then.
 
-%s`
+`
 
-func (b *bench) real(table *bytes.Buffer, only string) (caught int, err error) {
+func (b *bench) real(only string) (string, error) {
 	sources, err := variants.Sources(".")
 	if err != nil {
-		return 0, err
+		return "", err
 	}
+	caught, table := 0, new(bytes.Buffer)
 	fmt.Fprintln(table, "| variant | what is broken | caught by | runs | time | what it said |")
 	fmt.Fprintln(table, "|---|---|---|---|---|---|")
 	for _, s := range sources {
@@ -105,18 +138,18 @@ func (b *bench) real(table *bytes.Buffer, only string) (caught int, err error) {
 			tests++
 			n, took, said, err := b.until(c)
 			if err != nil {
-				return 0, fmt.Errorf("%s: %s of %s: %w", c.Variant, c.Test, c.Package, err)
+				return "", fmt.Errorf("%s: %s of %s: %w", c.Variant, c.Test, c.Package, err)
 			}
 			row := fmt.Sprintf("| `%s` | %s | %s `%s` | %d | %s | %s |", s.Name, s.Broken, c.Package, c.Test, n, rounded(took), cell(said))
 			fmt.Fprintln(b.out, row)
 			fmt.Fprintln(table, row)
 		}
 		if tests == 0 {
-			return 0, fmt.Errorf("no test is known that catches %s", s.Name)
+			return "", fmt.Errorf("no test is known that catches %s", s.Name)
 		}
 		caught++
 	}
-	return caught, nil
+	return fmt.Sprintf(codeIs, caught) + table.String(), nil
 }
 
 // until runs a test until it goes red.
@@ -145,7 +178,8 @@ func (b *bench) until(c variants.Catch) (n int, took time.Duration, said string,
 	return b.most, time.Since(began), "", fmt.Errorf("it passed %d times", b.most)
 }
 
-func (b *bench) models(table *bytes.Buffer, only string, states int) (found int, err error) {
+func (b *bench) models(only string, states int) (string, error) {
+	found, table := 0, new(bytes.Buffer)
 	fmt.Fprintln(table, "| protocol | what is broken | states | steps | what came of it |")
 	fmt.Fprintln(table, "|---|---|---|---|---|")
 	for _, v := range explore.Variants() {
@@ -154,17 +188,17 @@ func (b *bench) models(table *bytes.Buffer, only string, states int) (found int,
 		}
 		f := v.Find(states)
 		if f.Violation == "" {
-			return 0, fmt.Errorf("%s: %q was not found out in %d states", v.Protocol, v.Break, f.States)
+			return "", fmt.Errorf("%s: %q was not found out in %d states", v.Protocol, v.Break, f.States)
 		}
 		row := fmt.Sprintf("| %s | %s | %d | %d | %s |", v.Protocol, v.Break, f.States, len(f.Trace), cell(f.Violation))
 		fmt.Fprintln(b.out, row)
 		fmt.Fprintln(table, row)
 		found++
 		if err := b.ctx.Err(); err != nil {
-			return found, err
+			return "", err
 		}
 	}
-	return found, nil
+	return modelsTitle + fmt.Sprintf(modelsAre, found) + table.String(), nil
 }
 
 func rounded(d time.Duration) time.Duration {
