@@ -274,7 +274,9 @@ func (c *core) calm(s *slot, life slotLife) bool {
 // arena's highest fence is raised first, so that the name, should it come
 // back, goes on from there. Done again after it was cut short, it does no harm.
 func (c *core) emptied(i uint32, s *slot, was slotLife, life uint64) {
-	raise(&c.head.fenceHigh, s.fence.Load())
+	if !variantFenceAnew {
+		raise(&c.head.fenceHigh, s.fence.Load())
+	}
 	crash.At("evict.fence")
 	if was.kind() == KindRWMutex {
 		c.dismantle(i, s)

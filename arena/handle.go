@@ -133,6 +133,11 @@ func (h *handle) release(extra robust.Word) error {
 		return nil // closing gives everything back
 	}
 	defer c.gate.leave()
+	if b := h.binding(); variantExchangeUnlock && b != unbound {
+		w := robust.Word(b.slot.word.Swap(uint64(robust.Free(slotLife(b.slot.life.Load()).generation()))))
+		c.wakeAfter(b.key(), b.slot, w, true)
+		return h.noticeRobbery()
+	}
 	if b := h.present(); b != unbound && !c.stale(b) && c.release(b, extra) {
 		return nil
 	}

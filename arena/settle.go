@@ -81,6 +81,11 @@ func (c *core) settleFound(d dead) bool {
 		return true
 	}
 	crash.At("settle.begin")
+	for _, p := range d.members {
+		if variantFreeFirst {
+			c.memberAt(p.member.Index).state.Store(uint64(newMemberState(p.member.Generation, phaseFree, 0, 0)))
+		}
+	}
 	var passed []string
 	for i := uint32(1); i < c.slotCount(); i++ {
 		s := c.slotAt(i)

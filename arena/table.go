@@ -192,7 +192,7 @@ func (c *core) insertClaimed(ctx context.Context, hash uint64, name string, kind
 	}
 	defer l.end()
 	p, ok := c.walkLatched(hash, name)
-	if ok {
+	if ok && !variantInsertUnlooked {
 		l.whole = true
 		return p, false, nil
 	}
@@ -211,6 +211,9 @@ func (c *core) insertClaimed(ctx context.Context, hash uint64, name string, kind
 func (c *core) fill(claimed, rest uint32, hash uint64, name string, kind Kind) place {
 	s := c.slotAt(claimed)
 	generation := robust.Word(s.word.Load()).Generation() + 1
+	if variantReuseGeneration && generation > 2 {
+		generation -= 2
+	}
 	var x *extension
 	if rest != 0 {
 		x = c.extensionAt(rest)

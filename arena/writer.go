@@ -181,7 +181,7 @@ func (c *core) drainCell(q request, s *slot, x *record) error {
 		}
 		if m := ownerOfRecord(owner); m != c.member && (nudged || m != met) {
 			met = m
-			if c.meet(m, nudged) == robust.Gone {
+			if !variantSharedReaderCount && c.meet(m, nudged) == robust.Gone {
 				c.bury(nil, x, owner)
 				met = robust.Member{}
 				continue
@@ -240,7 +240,7 @@ func (c *core) tryExclude(b *binding, own *record, judged *atomic.Int64) bool {
 func (c *core) buryIfGone(x *record, judged *atomic.Int64) bool {
 	owner := x.owner.Load()
 	if kindOfRecord(owner) == recordReaders {
-		if m := ownerOfRecord(owner); m == c.member || !c.mayJudge(judged) {
+		if m := ownerOfRecord(owner); m == c.member || variantSharedReaderCount || !c.mayJudge(judged) {
 			return false
 		} else if _, verdict := c.judge(m); verdict != robust.Gone {
 			return false

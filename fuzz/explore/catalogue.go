@@ -158,5 +158,5 @@ func Variants() []Variant {
 			all = append(all, Variant{protocol, what, broken, sound})
 		})
 	}
-	return all
+	return append(all, ownerVariants()...)
 }
