@@ -41,11 +41,11 @@ crash-workers: ## the same by other ways: the crash tests of each kind, and the 
 	$(GO) test ./fuzz/torture -count=1 -v -timeout 40m -run 'TestCrashMatrix|TestTortureCatches' -crash.full | $(SHOWN)
 
 FUZZTIME ?= 30s
-fuzz: ## each fuzz target in turn, for FUZZTIME=30s
-	@for target in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do \
-		echo "$$target"; \
-		$(GO) test ./fuzz -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s || exit 1; \
-	done
+fuzz: ## each fuzz target in turn, for FUZZTIME=30s, with the counts
+	@./.ci/fuzz $(FUZZTIME)
+
+variants: ## each protocol that is broken on purpose, until a test goes red: doc/VARIANTS.md
+	$(GO) run ./internal/variants/run -write doc/VARIANTS.md
 
 DURATION ?= 1m
 torture: ## many processes on all kinds of locks, killed at random, for DURATION=1m
