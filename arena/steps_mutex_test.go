@@ -70,6 +70,11 @@ var mutexOperations = []operation{
 		work:  func(p *performer) { _, err := p.a.Mutex("m0").Fence(); must(err) },
 		after: func(p *performer) { p.unlock("m0") },
 	},
+	{name: "be counted", tracks: true, rival: passMutex, work: func(p *performer) { p.pass("m0"); p.pass("m0") }},
+	{
+		name: "evict what was counted", tracks: true, lonely: true, table: true, before: func(p *performer) { p.pass("m1") },
+		work: func(p *performer) { evictNamed(p, p.bound(&p.a.Mutex("m1").handle)) },
+	},
 	{name: "give up just when it is freed", lonely: true, vague: true},
 }
 

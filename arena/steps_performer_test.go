@@ -18,6 +18,7 @@ type performer struct {
 	path  string
 	slots int
 	tells bool // what it holds, on standard output
+	track bool // has its holdings counted
 
 	tickets Tickets
 	ranges  *Ranges
@@ -28,7 +29,7 @@ type performer struct {
 }
 
 func (p *performer) open() {
-	p.a = reopen(p.path, &Options{Label: "performer", MaxLocks: p.slots - 1, Logger: quiet})
+	p.a = reopen(p.path, &Options{Label: "performer", MaxLocks: p.slots - 1, TrackHold: p.track, Logger: quiet})
 }
 
 // hasOpened is for operations that open the arena themselves.

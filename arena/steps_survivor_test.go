@@ -272,7 +272,7 @@ func nothingLeft(a *Arena) error {
 		r := c.recordAt(i)
 		owner := r.owner.Load()
 		switch kind := kindOfRecord(owner); {
-		case owner == 0, kind == recordTickets, kind == recordReaders && ownerOfRecord(owner) == c.member:
+		case owner == 0, kind == recordTickets, kind == recordTally, kind == recordReaders && ownerOfRecord(owner) == c.member:
 		case kind == recordVacant && c.isChained(i, r):
 		default:
 			left = append(left, fmt.Sprintf("record %d of kind %d: %#x", i, kind, owner))

@@ -38,6 +38,7 @@ type operation struct {
 	starve    bool                    // those who wait have starved when work begins
 	lonely    bool                    // it has no rivals
 	table     bool                    // afterwards all slots must be to be had
+	tracks    bool                    // its performer has its holdings counted
 	vague     bool                    // whether the next owner is told depends on more than who was killed
 	leaves    bool                    // killed, it may leave a file that is removed later
 	off       string                  // kernel features that are not there

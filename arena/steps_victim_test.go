@@ -18,7 +18,7 @@ func init() {
 	// step-victim: path, operation, slots, how, rounds, point.
 	roles["step-victim"] = func(args []string) {
 		o, how, point := operationNamed(args[1]), args[3], args[5]
-		p := &performer{path: args[0], tells: true, others: new(sync.WaitGroup)}
+		p := &performer{path: args[0], tells: true, track: o.tracks, others: new(sync.WaitGroup)}
 		p.slots, _ = strconv.Atoi(args[2])
 		rounds, _ := strconv.Atoi(args[4])
 		if o.work == nil {
