@@ -1,6 +1,10 @@
 package arena
 
-import "errors"
+import (
+	"errors"
+
+	"lockd/robust"
+)
 
 func (p *performer) sections() *Ranges {
 	if p.ranges == nil {
@@ -104,10 +108,16 @@ var rangeOperations = []operation{
 		name: "mend a cut withdrawal", first: []string{"give up waiting for a range@range.withdrawn:1", "release a range@range.released:1"},
 		work: takeRange(Exclusive, 10, 20), after: (*performer).afterRanges, rival: passRange,
 	},
-	{
-		name: "mend a tree with what is gone", first: []string{"reap a range@range.reaped:1", "lock many ranges@range.topped:3"}, rival: passRange,
-		work: takeRange(Exclusive, 300, 10), after: (*performer).afterRanges,
-	},
+	{name: "mend a tree with what is gone", lonely: true, work: func(p *performer) {
+		// As if one had died who was reaping, and another in the latch.
+		p.lockRange(Exclusive, 10, 20)
+		h, b := p.sections().holder, p.sections().binding()
+		p.core().rangeAt(h.pieces[0]).owner.Store(uint64(rangeGone))
+		b.slot.word.Store(b.slot.word.Load() | uint64(robust.Abandoned))
+		other := &performer{a: p.a}
+		other.lockRange(Exclusive, 300, 10)
+		other.releaseRanges()
+	}, after: (*performer).afterRanges},
 	{name: "give unused records back", lonely: true, work: func(p *performer) {
 		ctx, cancel := soon()
 		defer cancel()

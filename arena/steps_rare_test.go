@@ -43,17 +43,22 @@ func init() {
 		evictNamed(p, p.bound(&m.handle))
 		p.ok = m.presentReading() != nil && m.presentReading().cell.load().held() > 0
 	}
+	windowWork["read just when the gate is shut"] = func(p *performer) {
+		m := p.a.RWMutex("x")
+		p.now("wants", "x")
+		m.RLock() // so that there is a cell
+		m.RUnlock()
+		m.ULock()
+		crash.Pause("read.added", func() { p.shutAWhile(m) })
+		m.RLock()
+		m.RUnlock()
+		p.others.Wait()
+		m.UUnlock()
+	}
 	windowWork["let itself in"] = func(p *performer) { p.admitted(func(*RWMutex) {}) }
 	windowWork["let itself in too late"] = func(p *performer) {
 		p.admitted(func(m *RWMutex) {
-			b := m.binding()
-			crash.Pause("read.admitted", func() {
-				b.slot.state.Store(uint64(p.core().self))
-				p.aside(func() {
-					time.Sleep(2 * time.Millisecond)
-					m.DowngradeToU()
-				})
-			})
+			crash.Pause("read.admitted", func() { p.shutAWhile(m) })
 		})
 	}
 	windowWork["overtake and undo"] = onCrashTickets(overtakeWork)
@@ -107,6 +112,15 @@ func (p *performer) admitted(then func(*RWMutex)) {
 	m.RUnlock()
 	p.others.Wait()
 	m.UUnlock()
+}
+
+// shutAWhile makes the lock, held upgradably, exclusive for a while.
+func (p *performer) shutAWhile(m *RWMutex) {
+	m.binding().slot.state.Store(uint64(p.core().self))
+	p.aside(func() {
+		time.Sleep(2 * time.Millisecond)
+		m.DowngradeToU()
+	})
 }
 
 // onCrashTickets is for work after which the process ends as it is.

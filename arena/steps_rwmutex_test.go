@@ -204,6 +204,7 @@ var rwOperations = []operation{
 			}
 		},
 	},
+	{name: "read just when the gate is shut", lonely: true, vague: true},
 	{name: "let itself in", lonely: true, vague: true},
 	{name: "let itself in too late", lonely: true, vague: true},
 }

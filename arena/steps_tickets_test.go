@@ -201,6 +201,10 @@ var ticketOperations = []operation{
 		},
 	},
 	{name: "mend a cut destruction", first: []string{"destroy a semaphore@end.ended:1"}, lonely: true, work: makeFleeting},
+	{
+		name: "mend a cut grant", first: []string{"give tickets to its own@grant.given:1"},
+		work: func(p *performer) { takeTickets(p, 3) }, after: giveTickets,
+	},
 	{name: "mend a cut growth", first: []string{"resize@extend.made:1"}, work: func(p *performer) { takeTickets(p, 3) }, after: giveTickets},
 	{name: "mend a damaged chain", lonely: true, before: func(p *performer) {
 		s := p.a.Semaphore("sem", 0)
