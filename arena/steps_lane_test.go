@@ -209,7 +209,11 @@ func (l *stepLane) await(v *fallen, n int, starved bool) {
 func (l *stepLane) start(o *operation, how string, rounds int, point string) *fallen {
 	cmd := exec.Command(l.m.binary, l.path, o.name, strconv.Itoa(l.slots()), how, strconv.Itoa(rounds), point)
 	v := &fallen{state: make(map[string]string), came: make(map[string]int)}
-	v.Proc = proc.StartCommand(l.t, cmd, proc.Env(roleVariable+"=step-victim"), proc.Env("LOCKD_CRASH="), proc.Env("LOCKD_FEATURES_OFF="+o.off))
+	env := []proc.Option{proc.Env(roleVariable + "=step-victim"), proc.Env("LOCKD_CRASH="), proc.Env("GOGC=off")}
+	if o.off != "" {
+		env = append(env, proc.Env("LOCKD_FEATURES_OFF="+o.off))
+	}
+	v.Proc = proc.StartCommand(l.t, cmd, env...)
 	return v
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"lockd/robust"
 )
@@ -129,16 +130,8 @@ func (l *stepLane) survive(dead []*fallen) (err error) {
 			a.Close()
 		}
 	}()
-	settle := func() error {
-		for !a.core.settleDead() {
-			if ctx.Err() != nil {
-				return errors.New("the dead are not settled")
-			}
-		}
-		return nil
-	}
 	if l.turn%2 == 0 {
-		if err := settle(); err != nil {
+		if err := settled(ctx, a); err != nil {
 			return err
 		}
 	}
@@ -157,7 +150,7 @@ func (l *stepLane) survive(dead []*fallen) (err error) {
 	r := a.Ranges(stageSections)
 	errs = append(errs, r.Lock(ctx, Exclusive, 0, 0), r.ReleaseAll())
 	latchAll(&performer{a: a})
-	errs = append(errs, settle())
+	errs = append(errs, settled(ctx, a))
 	for _, name := range abandonedMutexes(a) {
 		errs = append(errs, l.inherit(ctx, name, a.Mutex(name), dead))
 	}
@@ -251,15 +244,30 @@ func ticketsAddUp(ctx context.Context, a *Arena, name string, size int) error {
 	return nil
 }
 
+// settled settles the dead until there is no member but this one. A process
+// that one of the dead had started ends when it sees that.
+func settled(ctx context.Context, a *Arena) error {
+	for c := a.core; ; time.Sleep(time.Millisecond) {
+		var left []string
+		done := c.settleDead()
+		for i := uint16(1); i < memberEntries; i++ {
+			if state := memberState(c.memberAt(i).state.Load()); state.phase() != phaseFree && i != c.member.Index {
+				left = append(left, fmt.Sprintf("member %d, pid %d, phase %d", i, state.pid(), state.phase()))
+			}
+		}
+		if done && len(left) == 0 {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("the dead are not settled: %s", strings.Join(left, "; "))
+		}
+	}
+}
+
 // nothingLeft looks for what names, or stands for, anybody but this process.
 func nothingLeft(a *Arena) error {
 	c := a.core
 	var left []string
-	for i := uint16(1); i < memberEntries; i++ {
-		if state := memberState(c.memberAt(i).state.Load()); state.phase() != phaseFree && i != c.member.Index {
-			left = append(left, fmt.Sprintf("member %d, pid %d, phase %d", i, state.pid(), state.phase()))
-		}
-	}
 	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
 		r := c.recordAt(i)
 		owner := r.owner.Load()

@@ -166,10 +166,26 @@ func (m *stepMatrix) play(t *testing.T, o *operation) {
 	}
 }
 
+// mostInRecovery bounds the cases of an operation in a company of the dead: what
+// they have left is mended in the same ways, whatever comes after.
+const mostInRecovery = 10
+
 // plan chooses where to kill, of the points that were come to and how often:
-// the first time, the last, and with nobody else there the second.
+// the first time, the last, and with nobody else there the second; with the
+// dead some points, the first time.
 func (m *stepMatrix) plan(s company, came map[string]int) (plan []string) {
-	for _, point := range slices.Sorted(maps.Keys(came)) {
+	points := slices.Sorted(maps.Keys(came))
+	if s.corpse || s.deaths > 0 {
+		for i := range min(len(points), mostInRecovery) {
+			point := points[(i*len(points)/mostInRecovery+s.deaths)%len(points)]
+			if len(points) <= mostInRecovery {
+				point = points[i]
+			}
+			plan = append(plan, point+":1")
+		}
+		return plan
+	}
+	for _, point := range points {
 		times := []int{1, came[point]}
 		if s == companies[0] {
 			times = []int{1, 2, came[point]}
@@ -180,6 +196,7 @@ func (m *stepMatrix) plan(s company, came map[string]int) (plan []string) {
 			}
 			times = times[:1]
 		}
+		slices.Sort(times)
 		for _, n := range slices.Compact(times) {
 			if n <= came[point] {
 				plan = append(plan, fmt.Sprintf("%s:%d", point, n))
