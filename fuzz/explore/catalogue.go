@@ -15,6 +15,9 @@ type Variant struct {
 	Model, Sound    *Model
 }
 
+// addVariant is told of a broken variant.
+type addVariant func(protocol, what string, broken, sound *Model)
+
 // Found is how a variant was found out.
 type Found struct {
 	Variant
@@ -153,7 +156,7 @@ func Variants() []Variant {
 	members("a ticket returned by two settlers", MembersSetup{Entries: 3, Corpse: true})
 	members("joins before it has locked its byte", MembersSetup{})
 
-	for _, variants := range []func(func(string, string, *Model, *Model)){sizesVariants, rangesVariants, sessionsVariants, robberyVariants} {
+	for _, variants := range []func(addVariant){sizesVariants, rangesVariants, sessionsVariants, robberyVariants} {
 		variants(func(protocol, what string, broken, sound *Model) {
 			all = append(all, Variant{protocol, what, broken, sound})
 		})
