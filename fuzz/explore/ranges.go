@@ -16,6 +16,7 @@ type RangesSetup struct {
 	Names   int        // 1 if 0
 	Records int
 	Deaths  int
+	Mortal  func(process int) bool
 	Ticks   bool
 	Cancels bool
 	Settle  bool
@@ -126,7 +127,7 @@ func NewRanges(setup RangesSetup) *Model {
 			s.Mem[at] = uint64(robust.Free(rangesCurrent))
 		}
 	}
-	m.Deaths = setup.Deaths
+	m.Deaths, m.Mortal = setup.Deaths, setup.Mortal
 	m.Killed = x.killed
 	if setup.Deaths == 0 {
 		m.latched = make(map[Addr]bool)
