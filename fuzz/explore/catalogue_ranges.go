@@ -10,6 +10,8 @@ func rangesSituations() []Situation {
 		{NewRanges(RangesSetup{Name: "the same, contexts end", Scripts: two, Records: 6, Cancels: true}), 8_000},
 		{NewRanges(RangesSetup{Name: "2 processes, 3 places, parts, no ticks", Scripts: [][]string{{"X0-2 -1", "S0-2 X1"}, {"X1 S0", "S0-1"}}, Records: 8}), 8_000},
 		{NewRanges(RangesSetup{Name: "3 processes, an upgrade, no ticks", Scripts: readers, Records: 8}), 8_000},
+		{NewRanges(RangesSetup{Name: "2 processes, 2 names, contexts end, no ticks", Scripts: [][]string{{"X0", "b:X0"}, {"b:X0 X0"}}, Names: 2, Records: 6, Cancels: true}), 8_000},
+		{NewRanges(RangesSetup{Name: "2 processes, late for the latch, no ticks", Scripts: [][]string{{"X0", "S0"}, {"S0 X0"}}, Records: 6, Late: true}), 8_000},
 		{NewRanges(RangesSetup{Name: "2 processes, 2 places, 1 death, settling", Scripts: [][]string{{"X0-1 -0"}, {"X0-1"}}, Records: 7, Deaths: 1, Ticks: true, Settle: true}), 8_000},
 		{NewRanges(RangesSetup{Name: "3 processes, 1 death", Scripts: [][]string{{"S0"}, {"S0"}, {"X0"}}, Records: 8, Deaths: 1, Ticks: true}), 8_000},
 	}
@@ -30,5 +32,4 @@ func rangesVariants(add addVariant) {
 	variant("an upgrade goes beside other readers", RangesSetup{Scripts: [][]string{{"S0 X0"}, {"S0"}}, Records: 6})
 	variant("conversions queue", RangesSetup{Scripts: [][]string{{"S0 X0"}, {"X0"}}, Records: 6})
 	variant("the dead are buried by a store", RangesSetup{Scripts: [][]string{{"X0"}, {"X0"}, {"X0"}}, Records: 7, Deaths: 1, Mortal: func(process int) bool { return process == 0 }, Ticks: true})
-	variant("grants what waits for another name by now", RangesSetup{Scripts: [][]string{{"X0", "b:X0"}, {"b:X0 X0"}, {"X0"}}, Names: 2, Records: 8, Cancels: true, Hasty: true})
 }

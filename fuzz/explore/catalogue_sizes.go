@@ -24,5 +24,4 @@ func sizesVariants(add addVariant) {
 	variant("ends with a ticket out that is beyond the size", SemaphoreSetup{Tickets: 2, Sizes: []int{1, 2}, Destroys: true, Last: 2})
 	variant("ends and does not answer who waits", SemaphoreSetup{Destroys: true, Last: 2})
 	variant("the end answers who has withdrawn", SemaphoreSetup{Destroys: true, Last: 1, Cancels: true, Processes: 2})
-	variant("a mender leaves closed what was closed", SemaphoreSetup{Tickets: 1, Destroys: true, Last: 2, Deaths: 1, Ticks: true})
 }

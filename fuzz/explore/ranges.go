@@ -21,7 +21,6 @@ type RangesSetup struct {
 	Cancels bool
 	Settle  bool
 	Late    bool // who was granted a range may fail to get the latch in time
-	Hasty   bool // nobody who need not wait for the latch does, and nobody's ticker makes up for it
 	Break   string
 }
 
@@ -139,9 +138,7 @@ func NewRanges(setup RangesSetup) *Model {
 	}
 	m.Spurious = true
 	m.Check = x.check
-	if !setup.Hasty {
-		m.Goal = m.AllIdle
-	}
+	m.Goal = m.AllIdle
 	return m
 }
 

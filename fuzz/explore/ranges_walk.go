@@ -168,10 +168,6 @@ func (x *ranges) grant(p *P, n, i int, owner uint64) bool {
 		switch x.setup.Break {
 		case "grants by a store":
 			p.Store(x.owner[i], held)
-		case "grants what waits for another name by now":
-			if !p.CAS(x.owner[i], owner, held) {
-				return 0
-			}
 		default:
 			if !x.stillWaits(p, n, i, owner) || !p.CAS(x.owner[i], owner, held) {
 				return 0
@@ -321,7 +317,7 @@ func (x *ranges) latched(p *P, n int) {
 // tryLatched is latchRanges. With nobody's ticker to make up for it, its
 // patience is long enough.
 func (x *ranges) tryLatched(p *P, n int) bool {
-	if !x.setup.Ticks && !x.setup.Hasty {
+	if !x.setup.Ticks {
 		x.latched(p, n)
 		return true
 	}

@@ -150,7 +150,9 @@ func NewSessions(setup SessionsSetup) *Model {
 		m.Mortal = func(process int) bool { return slices.Contains(setup.Mortal, process) }
 	}
 	m.Killed = x.killed
-	m.Goal = m.AllIdle
+	if len(setup.Begin) == 0 { // who begins with a mutex is not idle
+		m.Goal = m.AllIdle
+	}
 	return m
 }
 
