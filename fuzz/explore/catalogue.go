@@ -27,6 +27,10 @@ type Found struct {
 // Find explores a variant until it is found out, or so many states were seen.
 func (v Variant) Find(limit int) Found { return Found{v, v.Model.Explore(limit)} }
 
+// IsSound tells whether the sound protocol, in as many states as its variant
+// was found out in, is not: else what found the variant out shows nothing.
+func (f Found) IsSound() bool { return f.Sound.Explore(f.States).Violation == "" }
+
 // VariantHeader names the columns of a Found.
 const VariantHeader = "protocol   broken variant                                      states  steps  what came of it"
 

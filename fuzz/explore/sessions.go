@@ -255,13 +255,7 @@ func (x *sessions) waitFor(p *P, i, l int) bool {
 				}
 				continue
 			}
-			if p.Do("looks whether to give up", func(s *State) uint64 {
-				if s.Mem[x.stop[i]] != 0 {
-					x.excuse(s)
-					s.Mem[x.waiting[i]] = 0
-				}
-				return s.Mem[x.stop[i]]
-			}) != 0 {
+			if p.Do("looks whether to give up", func(s *State) uint64 { return s.Mem[x.stop[i]] }) != 0 {
 				return 0
 			}
 		}
@@ -274,11 +268,15 @@ func (x *sessions) waitFor(p *P, i, l int) bool {
 func (x *sessions) end(p *P, i int, word shownWord) {
 	convicted := p.Await("ends its wait", x.unlocked(i), func(s *State) uint64 {
 		s.Mem[x.mu[i]] = 1
-		s.Mem[x.entered[i]], s.Mem[x.waiting[i]] = 0, 0
+		s.Mem[x.entered[i]] = 0
 		return s.Mem[x.convicted[i]]
 	})
 	p.Store(x.wait[i], 0)
-	if convicted != 0 && x.setup.Break != "the verdict word keeps its name" {
+	p.Ghost(func(s *State) {
+		x.excuse(s) // up to here it waits for all to see, whatever it has made up its mind to
+		s.Mem[x.waiting[i]] = 0
+	})
+	if convicted != 0 {
 		if v := caseWord(p.Load(x.verdict)); v.record() == i && v.seq() == word.seq() {
 			p.CAS(x.verdict, uint64(v), uint64(v.closed()))
 		}
