@@ -34,6 +34,9 @@ import (
 //	robber, taken            who reclaims the word hands the record over first
 //	victim                   its records go with it
 //
+// Who holds a slot for nobody, because he has settled it or found it to be
+// another name's, and is robbed of it, notices when he lets go.
+//
 // If the victim releases before the robber takes, the record is dropped. Who
 // holds a slot that has aged under him releases it as of its new generation.
 //
