@@ -24,7 +24,7 @@ func footprintCases(p plan) []benchCase {
 				someNames("of many", "arena-names", p.names, few), someNames("of few", "arena-names", few, few),
 				someNames("sync.Map of many", "map-names", p.names, few),
 			},
-			bars:       []bar{atMost("of few", "ratio", 1.5)},
+			bars: []bar{atMost("of few", "ratio", 1.5)},
 		},
 		{
 			name: "names-scale-random", about: fmt.Sprintf("the same in random order, over all %d names, beside %d: what the processor's caches miss is in it", p.names, few),
