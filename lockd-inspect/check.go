@@ -211,7 +211,7 @@ func (t *tool) cycleFindings(name string, r *report) (found []finding) {
 // lockFindings is about locks that need somebody.
 func (r *report) lockFindings() (found []finding) {
 	name := shellLine([]string{r.Arena.Name})
-	for l := range r.locks() {
+	for _, l := range r.busy() {
 		lock := shellLine([]string{l.bytes()})
 		if l.State == "abandoned" {
 			found = append(found, finding{

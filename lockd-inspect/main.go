@@ -27,19 +27,28 @@ type tool struct {
 	stdout, stderr io.Writer
 	folder         string // where bare names live
 	screen         screen // of stdout
+	skimmed        []*arena.Skimmed
 }
 
 // folder is another one in tests.
 var folder = arena.Dir
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	t := &tool{stdin, stdout, stderr, folder, screenOf(stdout)}
+	t := &tool{stdin: stdin, stdout: stdout, stderr: stderr, folder: folder, screen: screenOf(stdout)}
+	defer t.close()
 	if len(args) > 0 {
 		if v := verbNamed(args[0]); v != nil {
 			return t.do(v, args[1:])
 		}
 	}
 	return t.unnamed(args)
+}
+
+// close lets go of the arenas that are still being read.
+func (t *tool) close() {
+	for _, s := range t.skimmed {
+		s.Close()
+	}
 }
 
 // complain writes an error for a person, without control characters.

@@ -41,8 +41,7 @@ type colour string
 const (
 	plain colour = ""
 	faint colour = "2"
-	green colour = "32"
-	amber colour = "33"
+	amber colour = "35" // magenta, which can be read on white as well, unlike yellow
 	red   colour = "31"
 	bold  colour = "1"
 )
@@ -56,6 +55,9 @@ func (s screen) paint(c colour, text string) string {
 
 // width is how many columns of a terminal a text takes.
 func width(text string) int {
+	if isSimple(text) {
+		return len(text)
+	}
 	n := 0
 	for _, r := range text {
 		n += runeWidth(r)

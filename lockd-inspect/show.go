@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"lockd/arena"
 )
 
 func showVerb() *verb {
@@ -35,7 +37,7 @@ said is how long that can be at most, for it attached then.`+dumpHint)
 		}
 		w := bufio.NewWriter(t.stdout)
 		if *asJSON {
-			fmt.Fprintf(w, "{\"format\":1,\"arena\":%s,\"lock\":%s}\n", jsonRow(arenaColumns, rowOf(r)), jsonValue(l))
+			fmt.Fprintf(w, "{\"format\":1,\"lock\":%s%s}\n", jsonValue(l), r.behind())
 		} else {
 			s := &sheet{w: w, t: t, r: r}
 			s.show(l)
@@ -51,7 +53,7 @@ said is how long that can be at most, for it attached then.`+dumpHint)
 // lockNamed also understands names as the lists show them.
 func (r *report) lockNamed(name string) *lock {
 	find := func(name string) *lock {
-		for l := range r.locks() {
+		for l := range r.locksLike(func(i *arena.LockInfo) bool { return i.Name == name }) {
 			if l.bytes() == name {
 				return l
 			}
@@ -72,10 +74,10 @@ const mostNamed = 10
 
 func (r *report) locksThere() string {
 	var all []string
-	n := 0
+	n := r.count().names
 	for l := range r.locks() {
-		if n++; n <= mostNamed {
-			all = append(all, quoted(l.bytes()))
+		if all = append(all, quoted(l.bytes())); len(all) == mostNamed {
+			break
 		}
 	}
 	switch {
