@@ -132,6 +132,7 @@ func (s *Snapshot) problems(p picture, walk slotWalk) []Problem {
 		s: s, p: p, walk: walk, outlines: make([]outline, min(s.slots(), (s.imageSegments()+1)*segmentSlots)), chained: make(map[uint32]bool), trees: make(map[uint32]map[uint32]bool),
 		latched: make(map[uint32]latchedSlot), named: make(map[uint32]uint32),
 	}
+	c.names = make([]uint64, 0, len(c.outlines))
 	c.checkStripes()
 	c.checkMembers()
 	c.checkLatches()

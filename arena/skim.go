@@ -88,7 +88,7 @@ func skim(fd int, path string) (*Skimmed, error) {
 	k.load(p, 0, segmentsStart, copySparsely)
 	for at := uint64(segmentsStart); at < uint64(len(p)); at += segmentSize {
 		k.load(p, at+recordsInside, segmentSize-recordsInside, copySparsely)
-		k.forget(at+recordsInside, segmentSize-recordsInside)
+		k.forget(at, segmentSize)
 	}
 	taken := time.Now()
 	verdicts := judgeAll(fd, p)
@@ -113,6 +113,7 @@ func emptyPicture(size uint64) (picture, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map memory: %w", err)
 	}
+	unix.Madvise(b, unix.MADV_NOHUGEPAGE) // else a page that is touched brings 2 MiB
 	return b, nil
 }
 
@@ -203,7 +204,7 @@ func (k *Skimmed) walk(limit uint32, f func(p picture, i uint32) bool) {
 				return
 			}
 		}
-		k.forget(at, segmentSlots*slotSize)
+		k.forget(at, segmentSize)
 		if rest := p[at:min(at+segmentSlots*slotSize, uint64(len(p)))]; far {
 			unix.Madvise(p, unix.MADV_DONTNEED)
 		} else if len(rest) > 0 {
@@ -281,8 +282,9 @@ func copyPages(to []byte, words []atomic.Uint64, sparsely bool) (all bool) {
 	return true
 }
 
-// forget says that a part of the file is not needed soon: its pages stay where
-// they are, and no longer count as this process's.
+// forget says that a segment is not needed soon: its pages stay where they are,
+// and no longer count as this process's. With those that were asked for come
+// some around them.
 func (k *Skimmed) forget(at, size uint64) {
 	first := at / pageSize * pageSize
 	if first < uint64(len(k.mapped)) {
