@@ -131,8 +131,8 @@ func (b *breaker) present(r *report, l *lock) {
 		for _, h := range m.Heirs {
 			s.line("  kept by", "pid %d: %s", h.PID, printable(h.Command))
 		}
-		if age := r.age(m.Joined); age != nil {
-			s.line("held", "%s at most: it attached then", age)
+		if most, why := r.heldAtMost(l); most != nil {
+			s.line("held", "%s at most: %s", most, why)
 		}
 	}
 	s.line("waiters", "%d", l.Waiters)

@@ -1,3 +1,6 @@
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command lockd-inspect shows who holds what in the arenas of this host, and
 // runs commands under a lock. It reads arenas without becoming a member and
 // without writing a byte, so it works while everything is wedged; only the
@@ -8,11 +11,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 
 	"lockd/arena"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() { os.Exit(process(os.Args[1:])) }
+
+// process is all that this process does.
+func process(args []string) int {
+	if len(args) > 0 && args[0] == "run" {
+		// It does one thing after the other. Goroutines that need no second
+		// thread start no second thread.
+		runtime.GOMAXPROCS(1)
+	}
+	t := toolFor(os.Stdin, os.Stdout, os.Stderr)
+	t.ends = true
+	return t.call(args)
+}
 
 // Exit codes of all verbs but run, like grep's.
 const (
@@ -28,13 +44,21 @@ type tool struct {
 	folder         string // where bare names live
 	screen         screen // of stdout
 	skimmed        []*arena.Skimmed
+	ends           bool // the process does, with this call
 }
 
 // folder is another one in tests.
 var folder = arena.Dir
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	t := &tool{stdin: stdin, stdout: stdout, stderr: stderr, folder: folder, screen: screenOf(stdout)}
+	return toolFor(stdin, stdout, stderr).call(args)
+}
+
+func toolFor(stdin io.Reader, stdout, stderr io.Writer) *tool {
+	return &tool{stdin: stdin, stdout: stdout, stderr: stderr, folder: folder, screen: screenOf(stdout)}
+}
+
+func (t *tool) call(args []string) int {
 	defer t.close()
 	if len(args) > 0 {
 		if v := verbNamed(args[0]); v != nil {

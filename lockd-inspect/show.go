@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"lockd/arena"
 )
@@ -12,7 +13,8 @@ import (
 func showVerb() *verb {
 	v := newVerb("show", "ARENA LOCK", "one lock whole: owner, waiters in order, readers, tickets, ranges, last death", `Shows all that is known about one lock. A name that the lists show quoted may
 be given as it is shown there. When an owner took a lock is not recorded: what is
-said is how long that can be at most, for it attached then.`+dumpHint)
+said is how long ago that can be at most: it attached then, or the owner before it
+ended.`+dumpHint)
 	asJSON := v.flags.Bool("json", false, "JSON: the lock as a dump has it")
 	v.takes = []argument{anArena, aLock}
 	v.run = func(t *tool, args []string) int {
@@ -108,8 +110,8 @@ func (s *sheet) show(l *lock) {
 	s.line("state", "%s", s.t.screen.paint(l.colour(), l.State)+meaning(l.State))
 	if l.Owner != nil && !l.isLatched() {
 		s.party("owner", l.Owner, s.inSessions(s.r.holding(l.Owner.entry, l.Slot)))
-		if m := l.Owner.entry; m != nil && s.r.age(m.Joined) != nil {
-			s.line("held", "%s at most: it attached then", s.r.age(m.Joined))
+		if most, why := s.r.heldAtMost(l); most != nil {
+			s.line("held", "%s at most: %s", most, why)
 		}
 	} else if l.Owner != nil {
 		s.party("latch", l.Owner, "")
@@ -155,6 +157,19 @@ func (s *sheet) show(l *lock) {
 		s.line("  last", "pid %d (%s) %s, %s ago (%s)", d.PID, quoted(d.Label), ended(d.Cause), cell(s.r.age(d.When)), cell(d.When))
 	}
 	s.line("in the table", "slot %d, generation %d, word %s, since %s after boot", l.Slot, l.Generation, l.Word, cell(l.Named))
+}
+
+// heldAtMost is for how long the owner of a lock can have held it: when it was
+// taken is nowhere written.
+func (r *report) heldAtMost(l *lock) (most any, why string) {
+	m, d := l.Owner.entry, l.LastDeath
+	if m == nil || !m.Joined.isSet() {
+		return nil, ""
+	}
+	if d != nil && time.Time(d.When).After(time.Time(m.Joined)) && !m.dead() {
+		return r.age(d.When), "its owner before ended then"
+	}
+	return r.age(m.Joined), "it attached then"
 }
 
 // inSessions names the sessions that hold or wait, of the process before them.
