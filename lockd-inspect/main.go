@@ -16,10 +16,10 @@ import (
 	"lockd/arena"
 )
 
-func main() { os.Exit(process(os.Args[1:])) }
+func main() { os.Exit(begin(os.Args[1:])) }
 
-// process is all that this process does.
-func process(args []string) int {
+// begin is all that this process does.
+func begin(args []string) int {
 	if len(args) > 0 && args[0] == "run" {
 		// It does one thing after the other. Goroutines that need no second
 		// thread start no second thread.

@@ -43,9 +43,9 @@ func TestMain(m *testing.M) {
 		args := os.Args[2:]
 		switch os.Args[1] {
 		case "run", "demo": // started by demo, which knows of no test
-			os.Exit(process(os.Args[1:]))
+			os.Exit(begin(os.Args[1:]))
 		case asTool:
-			os.Exit(process(args))
+			os.Exit(begin(args))
 		case asHolder:
 			holder(args[0], args[1], args[2:])
 			os.Exit(0)

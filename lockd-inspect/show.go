@@ -166,7 +166,7 @@ func (r *report) heldAtMost(l *lock) (most any, why string) {
 	if m == nil || !m.Joined.isSet() {
 		return nil, ""
 	}
-	if d != nil && time.Time(d.When).After(time.Time(m.Joined)) && !m.dead() {
+	if d != nil && time.Time(d.When).After(time.Time(m.Joined)) {
 		return r.age(d.When), "its owner before ended then"
 	}
 	return r.age(m.Joined), "it attached then"
