@@ -91,16 +91,17 @@ func (f finding) print(w *bufio.Writer, s screen) {
 	if f.Severity == "damage" || f.Severity == "deadlock" {
 		colour = red
 	}
-	fmt.Fprintf(w, "%s: %s: %s:", quoted(f.Arena), s.paint(colour, f.Severity), printable(f.Where))
+	line := func(indent int, text string) { fmt.Fprintln(w, s.wrap(text, indent+4)) }
+	head := fmt.Sprintf("%s: %s: %s:", quoted(f.Arena), s.paint(colour, f.Severity), printable(f.Where))
 	if f.lines == nil {
-		fmt.Fprintf(w, " %s", printable(f.Text))
+		head += " " + printable(f.Text)
 	}
-	fmt.Fprintln(w)
+	line(0, head)
 	for _, text := range f.lines {
-		fmt.Fprintf(w, "    %s\n", printable(text))
+		line(4, "    "+printable(text))
 	}
 	if f.Next != "" {
-		fmt.Fprintf(w, "    %s\n", printable(f.Next))
+		line(4, "    "+printable(f.Next))
 	}
 }
 

@@ -91,7 +91,9 @@ func (o *observer) draw(frames int) {
 	lines = lines[:min(len(lines), max(1, o.t.screen.height-1))]
 	out := []byte("\x1b[H")
 	for _, l := range lines {
-		out = append(append(out, l...), "\x1b[K\r\n"...)
+		// Erased before and not behind: there, the cursor of a full line stands
+		// on its last character.
+		out = append(append(append(out, "\x1b[K"...), l...), "\r\n"...)
 	}
 	o.t.stdout.Write(append(out, "\x1b[J"...))
 }

@@ -98,9 +98,11 @@ type sheet struct {
 	r *report
 }
 
+const keyWidth = 13
+
 func (s *sheet) line(key, format string, args ...any) {
-	text := fmt.Sprintf("%-13s %s", key, fmt.Sprintf(format, args...))
-	fmt.Fprintln(s.w, strings.TrimRight(text, " "))
+	text := fmt.Sprintf("%-*s %s", keyWidth, key, fmt.Sprintf(format, args...))
+	fmt.Fprintln(s.w, s.t.screen.wrap(strings.TrimRight(text, " "), keyWidth+1))
 }
 
 func (s *sheet) show(l *lock) {
