@@ -1,6 +1,3 @@
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
-
 // Command lockd-inspect shows who holds what in the arenas of this host, and
 // runs commands under a lock. It reads arenas without becoming a member and
 // without writing a byte, so it works while everything is wedged; only the
