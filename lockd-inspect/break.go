@@ -54,7 +54,9 @@ func (b *breaker) do() int {
 	if l == nil {
 		return code
 	}
-	b.present(r, l)
+	if b.present(r, l); b.t.stdout.err != nil {
+		return exitFound // nobody has read whom it would rob
+	}
 	switch agreed, err := b.agreed(l); {
 	case err != nil:
 		return b.t.misused(b.verb, err)

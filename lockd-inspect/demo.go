@@ -67,6 +67,8 @@ func (d *demonstrator) show() int {
 	switch {
 	case d.ctx.Err() != nil:
 		return exitInterrupted
+	case err != nil && err == d.t.stdout.err:
+		return exitFine // which is not said
 	case err != nil:
 		d.t.complain("%v", err)
 		return exitCannotTell
@@ -77,6 +79,9 @@ func (d *demonstrator) show() int {
 
 func (d *demonstrator) scenes() error {
 	d.say("One process holds the lock invoices, and two wait for it:")
+	if d.t.stdout.err != nil {
+		return d.t.stdout.err
+	}
 	first, err := d.enter("./number-invoices", "invoices")
 	d.await(&err, "invoices", func(l *lock) bool { return l.Owner != nil })
 	d.enterAnd(&err, "./print-invoices", "invoices")
@@ -124,6 +129,9 @@ func (d *demonstrator) run(err *error, args ...string) {
 	fmt.Fprintf(d.t.stdout, "$ lockd-inspect %s\n", shellLine(args))
 	d.t.do(verbNamed(args[0]), args[1:])
 	fmt.Fprintln(d.t.stdout)
+	if *err = d.t.stdout.err; *err != nil {
+		return
+	}
 	select {
 	case <-d.ctx.Done():
 		*err = d.ctx.Err()

@@ -24,6 +24,9 @@ func (o *observer) show(ctx context.Context, interval time.Duration, count int) 
 			break
 		}
 		o.draw(frames)
+		if o.t.stdout.err != nil {
+			break
+		}
 		if frames++; frames == count {
 			break
 		}
@@ -84,7 +87,7 @@ func (o *observer) draw(frames int) {
 		o.t.stdout.Write(frame.Bytes())
 		return
 	}
-	o.t.screen = screenOf(o.t.stdout) // its size may have changed
+	o.t.screen = screenOf(o.t.stdout.to) // its size may have changed
 	o.frame(w, o.t.screen, true)
 	w.Flush()
 	lines := bytes.Split(bytes.TrimSuffix(frame.Bytes(), []byte("\n")), []byte("\n"))

@@ -36,12 +36,13 @@ const (
 
 // tool is one call of the command.
 type tool struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
-	folder         string // where bare names live
-	screen         screen // of stdout
-	skimmed        []*arena.Skimmed
-	ends           bool // the process does, with this call
+	stdin   io.Reader
+	stdout  *output
+	stderr  io.Writer
+	folder  string // where bare names live
+	screen  screen // of stdout
+	skimmed []*arena.Skimmed
+	ends    bool // the process does, with this call
 }
 
 // folder is another one in tests.
@@ -52,11 +53,35 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 func toolFor(stdin io.Reader, stdout, stderr io.Writer) *tool {
-	return &tool{stdin: stdin, stdout: stdout, stderr: stderr, folder: folder, screen: screenOf(stdout)}
+	return &tool{stdin: stdin, stdout: &output{to: stdout}, stderr: stderr, folder: folder, screen: screenOf(stdout)}
 }
 
+// call does what one call asks for. What could not be written is no answer.
 func (t *tool) call(args []string) int {
 	defer t.close()
+	code := t.dispatch(args)
+	if err := t.stdout.err; err != nil && code < exitCannotTell {
+		t.complain("%v", err)
+		return exitCannotTell
+	}
+	return code
+}
+
+// output remembers the first error of writing.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.to.Write(b)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+func (t *tool) dispatch(args []string) int {
 	if len(args) > 0 {
 		if v := verbNamed(args[0]); v != nil {
 			return t.do(v, args[1:])

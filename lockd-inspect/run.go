@@ -238,7 +238,7 @@ func (r *runner) underLock(a *arena.Arena, h grip, caught signals) (code int, he
 		}
 		environment = append(environment, actorVariable+"="+actorHere())
 	}
-	c, err := startCommand(r.command, environment, [3]any{r.t.stdin, r.t.stdout, r.t.stderr}, inherit)
+	c, err := startCommand(r.command, environment, [3]any{r.t.stdin, r.t.stdout.to, r.t.stderr}, inherit)
 	switch {
 	case errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		r.t.complain("cannot run %s: %v", quoted(r.command[0]), err)
