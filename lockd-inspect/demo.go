@@ -266,10 +266,11 @@ func (t *tool) act(path string, args []string) int {
 // wants it.
 func (t *tool) goOn(path, second string) int {
 	err := t.await(context.Background(), path, second, func(l *lock) bool { return l.Owner != nil })
-	if err == nil {
-		self := selfPath()
-		err = syscall.Exec(self, []string{self, "run", path, second, "--", self, "demo", "--", demoActor, path, "./copy"}, os.Environ())
+	if err != nil {
+		t.complain("%v", err)
+		return exitCannotTell
 	}
-	t.complain("%v", err)
-	return exitCannotTell
+	// Not by exec: of a program with several threads that would lose what kills
+	// it when the one that started it is killed.
+	return t.dispatch([]string{"run", path, second, "--", selfPath(), "demo", "--", demoActor, path, "./copy"})
 }
