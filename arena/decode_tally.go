@@ -42,7 +42,7 @@ const momentSlack = time.Second
 // tally returns what was counted of a lock, nil if nothing was. Since when it
 // is held is believed of the owner that the word names, if it was attached
 // then.
-func (p picture) tally(s *Snapshot, l *LockInfo, now time.Time) *Tally {
+func (p picture) tally(s *Snapshot, l *LockInfo) *Tally {
 	i := p.word32(slotStart(l.Slot) + atSlotLast)
 	if l.Kind.latched() || !p.isTally(s, i, l.Slot) {
 		return nil
@@ -56,7 +56,7 @@ func (p picture) tally(s *Snapshot, l *LockInfo, now time.Time) *Tally {
 	if l.Owner == nil || !l.Owner.Known || since.IsZero() || p.word32(at+atTallyHolder) != tallyHolder(l.Owner.Member) {
 		return t
 	}
-	if m := s.member(l.Owner.Member); !since.Before(m.Joined.Add(-momentSlack)) && !since.After(now.Add(momentSlack)) {
+	if m := s.member(l.Owner.Member); !since.Before(m.Joined.Add(-momentSlack)) && !since.After(time.Now().Add(momentSlack)) {
 		t.HeldSince = since
 	}
 	return t

@@ -182,7 +182,11 @@ func ReadSnapshot(name string) (*Snapshot, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
+	return copied(fd, path)
+}
 
+// copied reads all of the file at once.
+func copied(fd int, path string) (*Snapshot, error) {
 	image, size, err := copyFile(fd)
 	if err != nil {
 		return nil, fmt.Errorf("arena: read %s: %w", path, err)

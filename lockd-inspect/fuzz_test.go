@@ -73,7 +73,7 @@ func FuzzCommandLine(f *testing.F) {
 
 // onlyParsed is what an acting verb makes of its command line, without doing it.
 func onlyParsed(args []string, out, complaints *bytes.Buffer) int {
-	t := &tool{strings.NewReader(""), out, complaints, folder, screenOf(out)}
+	t := toolFor(strings.NewReader(""), out, complaints)
 	v := verbNamed(args[0])
 	v.run = func(*tool, []string) int { return exitFine }
 	if v.name == "run" {

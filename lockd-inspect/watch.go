@@ -54,7 +54,7 @@ how fast the locks are. It ends when the arena is removed.
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
-		before, err := t.live(name)
+		before, err := t.settled(name)
 		if err != nil {
 			t.complain("%v", err)
 			return exitCannotTell
@@ -72,7 +72,7 @@ how fast the locks are. It ends when the arena is removed.
 				return exitFine
 			case <-ticks.C:
 			}
-			after, err := t.live(name)
+			after, err := t.settled(name)
 			if err != nil {
 				t.complain("%v", err)
 				return exitCannotTell
@@ -103,7 +103,7 @@ const blurredLooks = 4
 // isBlurred tells whether the report names a process that came while the
 // arena was being read, after the table of processes was.
 func (r *report) isBlurred() bool {
-	for l := range r.locks() {
+	for _, l := range r.busy() {
 		if l.Owner != nil && !l.Owner.known() ||
 			slices.ContainsFunc(l.Reading, func(x reader) bool { return !x.known() }) ||
 			slices.ContainsFunc(l.Waiting, func(x waiter) bool { return !x.known() }) {
