@@ -49,6 +49,9 @@ func (a *Arena) Semaphore(name string, tickets int) *Semaphore {
 // ErrClosed, ErrReplaced. With any of them no ticket is held.
 func (s *Semaphore) Acquire(ctx context.Context, n int) (Tickets, error) {
 	if h := s.hall.Load(); h != nil && n == 1 {
+		if h.swapFirst() && (h.isCalm() || h.keepFirst()) {
+			return Tickets{hall: h, place: h.first, turn: h.first.turn}, nil
+		}
 		if t, ok := h.takeOne(); ok {
 			return t, nil
 		}
