@@ -23,15 +23,16 @@ func Check(t *testing.T, pkg string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary := Binary(t.TempDir(), pkg)
-	if err := Build(t.Context(), folder, binary); err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	t.Run("each", func(t *testing.T) {
 		passed := newOnce()
 		for _, c := range Of(pkg) {
 			if c.Long {
 				continue
+			}
+			binary, err := c.Binary(t.Context(), folder, dir)
+			if err != nil {
+				t.Fatal(err)
 			}
 			t.Run(c.Variant+" "+c.Test, func(t *testing.T) {
 				t.Parallel() // it does nothing but start processes
