@@ -88,12 +88,18 @@ func (h *handle) acquire(r request) error {
 			}
 			continue
 		}
+		if h.takeTracked() {
+			return nil
+		}
 		out, err := c.take(r, b)
 		if err != nil {
 			return h.explain(err, began)
 		}
 		if out == taken {
 			raceAcquire(c, b)
+			if b.tracking != nil {
+				c.tallyTaken(b, max(1, futex.Now()-began))
+			}
 			return nil
 		}
 		// Stale. A robbed slot keeps its name in a new generation; an evicted

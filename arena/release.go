@@ -29,6 +29,7 @@ func (c *core) release(b *binding, extra robust.Word) bool {
 		if !w.SameHolding(c.self) {
 			return false
 		}
+		c.tallyGiven(b)
 		if extra != 0 && !marked {
 			storeDeath(s, Panicked, c.identity.PID, c.options.Label)
 			marked = true

@@ -17,11 +17,12 @@ var rwActs = map[string]func(*RWMutex) error{
 	"R": func(m *RWMutex) error { return m.RLockContext(context.Background()) },
 	"U": func(m *RWMutex) error { return m.ULockContext(context.Background()) },
 	"X": func(m *RWMutex) error { return m.LockContext(context.Background()) },
-	"R!": func(m *RWMutex) error {
+	"R 10ms": func(m *RWMutex) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		defer cancel()
 		return m.RLockContext(ctx)
 	},
+	"R!":     giveUpReading,
 	"R-":     (*RWMutex).RRelease,
 	"U-":     (*RWMutex).URelease,
 	"X-":     (*RWMutex).Release,
@@ -35,6 +36,23 @@ var rwActs = map[string]func(*RWMutex) error{
 	"X?":     func(m *RWMutex) error { return orRefused(m.TryLock()) },
 	"settle": func(m *RWMutex) error { m.arena.core.settleDead(); return nil },
 	"evict":  func(m *RWMutex) error { m.arena.core.retireIdle(); return nil },
+}
+
+// giveUpReading waits to read, and gives up when it does.
+func giveUpReading(m *RWMutex) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r, err := m.reading(ctx)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for r.cell.load().waiting() == 0 && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	return m.RLockContext(ctx)
 }
 
 var errRefused = errors.New("refused")

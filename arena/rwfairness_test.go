@@ -154,7 +154,7 @@ func TestRWLatchHolderStopped(t *testing.T) {
 	do(t, p, "R-")
 	do(t, waiter, "pass X")
 	first := startRW(t, a)
-	first.Send("R!")
+	first.Send("R 10ms")
 	if line := first.Next(); line == "ok" {
 		t.Error("a new cell without the latch")
 	}

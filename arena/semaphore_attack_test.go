@@ -24,6 +24,7 @@ func TestSemaphoreWindows(t *testing.T) {
 	for _, inner := range []string{
 		"TestEvictionMeetsNewSemaphore", "TestStoppedAfterGivingUpTheEnd", "TestLatchOfOneWhoLeftInOrder",
 		"TestReaperOfAnotherIncarnation", "TestReaperOfWhatBecameARequest", "TestHallOfAnotherIncarnation",
+		"TestEndMeetsWhoHasWithdrawn",
 	} {
 		t.Run(inner, func(t *testing.T) {
 			if output, err := runInner(t, binary, "", inner); err != nil {

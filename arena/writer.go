@@ -82,6 +82,11 @@ func (c *core) exclude(q request, b *binding) error {
 	if !c.shut(b) {
 		return ErrNotHeld
 	}
+	return c.excludeShut(q, b)
+}
+
+// excludeShut is exclude for who has shut the gate.
+func (c *core) excludeShut(q request, b *binding) error {
 	crash.At("exclude.shut")
 	if err := c.drain(q, b); err != nil {
 		c.reopen(b.index, b.slot)

@@ -20,7 +20,7 @@ var regions = []struct{ start, size, entries int }{
 	{368640, 8, 512},    // buckets
 	{139264, 192, 1024}, // all slots
 	{335872, 64, 512},   // all records
-	{372736, 192, 80},   // slots of the second segment
+	{385024, 192, 80},   // slots of the second segment
 	{64, 8, 48},         // what changes of the header
 	{0, 4096, 92},       // anything
 }

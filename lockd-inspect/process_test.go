@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	mustBeDone    = 20 * time.Second
+	mustBeDone    = 60 * time.Second
 	mustStillWait = 100 * time.Millisecond
 )
 

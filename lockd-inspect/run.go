@@ -154,7 +154,7 @@ func (r *runner) do() int {
 	caught := catchSignals()
 	defer caught.stop()
 	o := openOptions(shellLine(r.command), r.trust)
-	o.ByteOnly = true
+	o.ByteOnly, o.TrackHold = true, true
 	a, err := arena.Open(r.t.path(r.arena), o)
 	if err != nil {
 		return r.failed(err)
