@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 )
@@ -279,5 +281,22 @@ func jsonValue(v any) []byte {
 	if err := e.Encode(v); err != nil {
 		panic(err) // of no type that a column has
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return inert(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+// inert is JSON in which what a terminal might obey is escaped: encoding/json
+// leaves DEL and the control characters beyond it as they are.
+func inert(text []byte) []byte {
+	if bytes.IndexFunc(text, unicode.IsControl) < 0 {
+		return text
+	}
+	var b []byte
+	for _, r := range string(text) {
+		if unicode.IsControl(r) {
+			b = fmt.Appendf(b, `\u%04x`, r)
+		} else {
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return b
 }

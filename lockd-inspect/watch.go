@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/signal"
@@ -115,7 +114,8 @@ func (r *report) isBlurred() bool {
 
 func (t *tool) tell(e event, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(t.stdout).Encode(e)
+		_, err := fmt.Fprintf(t.stdout, "%s\n", jsonValue(e))
+		return err
 	}
 	lock := none
 	if e.Lock != nil {
