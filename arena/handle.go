@@ -102,7 +102,7 @@ func (h *handle) bind(ctx context.Context, old *binding) error {
 		} else if again {
 			continue
 		}
-		if c.tenants.install(h.cell, old, c.bindingOf(p)) {
+		if c.tenants.install(h.cell, old, h.cell.newBinding(c.bindingOf(p))) {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -111,12 +111,12 @@ func (h *handle) bind(ctx context.Context, old *binding) error {
 	}
 }
 
-func (c *core) bindingOf(p place) *binding {
-	b := &binding{
+func (c *core) bindingOf(p place) binding {
+	b := binding{
 		word: at[uint64](c.mapped.Load(), slotOffset(p.index)), free: uint64(robust.Free(p.generation)), self: uint64(c.self),
 		slot: p.slot, index: p.index, generation: p.generation, mapping: c.mapped.Load(),
 	}
-	c.track(b, p.kind)
+	c.track(&b, p.kind)
 	if slowOnly {
 		b.free, b.self = unbound.free, unbound.self
 	}
@@ -133,6 +133,11 @@ func (h *handle) release(extra robust.Word) error {
 		return nil // closing gives everything back
 	}
 	defer c.gate.leave()
+	if b := h.binding(); variantExchangeUnlock && b != unbound {
+		w := robust.Word(b.slot.word.Swap(uint64(robust.Free(slotLife(b.slot.life.Load()).generation()))))
+		c.wakeAfter(b.key(), b.slot, w, true)
+		return h.noticeRobbery()
+	}
 	if b := h.present(); b != unbound && !c.stale(b) && c.release(b, extra) {
 		return nil
 	}

@@ -12,10 +12,10 @@ import (
 //	0       header        one page
 //	4096    stripes       64 × 64
 //	8192    members       1024 × 128; entries 1 … 1000 are used
-//	139264  segment 0     1024 slots × 192, 512 records × 64, 1024 buckets × 4
-//	372736  segment 1     … and so on; a slot's place never changes
+//	139264  segment 0     1024 slots × 192, 512 records × 64, 4096 buckets × 4
+//	385024  segment 1     … and so on; a slot's place never changes
 //
-// Slot i, record i and bucket i live in segment i/1024, i/512 and i/1024.
+// Slot i, record i and bucket i live in segment i/1024, i/512 and i/4096.
 // A byte of the file far beyond its content is a member's liveness byte.
 const (
 	magic         = 0x3141_0064_6b63_6f6c // "lockd" NUL "A1"
@@ -35,7 +35,7 @@ const (
 
 	segmentSlots   = 1024
 	segmentRecords = 512
-	segmentBuckets = 1024
+	segmentBuckets = 4096 // each step along a chain is a line of memory that a new name has to wait for
 	slotSize       = 192
 	recordSize     = 64
 	bucketSize     = 4

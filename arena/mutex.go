@@ -109,7 +109,7 @@ func (m *Mutex) releaseOfDo() error {
 // of lock, shows when the handle is first used. Handles are cheap, need no
 // closing and may be kept.
 func (a *Arena) Mutex(name string) *Mutex {
-	return a.mutexes.named(a, KindMutex, name, func(h handle) Mutex { return Mutex{h} })
+	return (*Mutex)(a.mutexes.named(a, KindMutex, name))
 }
 
 // lockSlow is kept out of line so that Lock stays small enough to be inlined.

@@ -75,12 +75,18 @@ func (c *core) settleFound(d dead) bool {
 		state := memberState(e.state.Load())
 		if state.phase() == phaseJoining && c.judgeJoining(i, state) == robust.Gone {
 			e.state.CompareAndSwap(uint64(state), uint64(newMemberState(state.generation(), phaseFree, 0, 0)))
+			crash.At("settle.joining")
 		}
 	}
 	if len(d.members) == 0 {
 		return true
 	}
 	crash.At("settle.begin")
+	for _, p := range d.members {
+		if variantFreeFirst {
+			c.memberAt(p.member.Index).state.Store(uint64(newMemberState(p.member.Generation, phaseFree, 0, 0)))
+		}
+	}
 	var passed []string
 	for i := uint32(1); i < c.slotCount(); i++ {
 		s := c.slotAt(i)
@@ -172,6 +178,7 @@ func (c *core) settleLatches(d dead) bool {
 			return
 		}
 		done(&l)
+		crash.At("settle.latch")
 	}
 	for n := range uint64(stripeCount) {
 		free(&c.stripeAt(n).latch, int(n), (*latch).spoil)

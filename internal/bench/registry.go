@@ -20,6 +20,7 @@ var groups = []func(p plan) []benchCase{
 	herdCases,
 	idleCases,
 	heldCases,
+	rangeCases,
 	openCases,
 	commandCases,
 }
