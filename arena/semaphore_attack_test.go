@@ -100,16 +100,6 @@ func TestTicketOfTheDeadComesBackOnce(t *testing.T) {
 	held.Release()
 }
 
-func TestSuiteCatchesTicketsFreedBlindly(t *testing.T) {
-	t.Parallel()
-	mustFail(t, "free-blindly", "TestTicketOfTheDeadComesBackOnce")
-}
-
-func TestSuiteCatchesNewcomersWhoLookOnce(t *testing.T) {
-	t.Parallel()
-	mustFail(t, "look-once", "TestSemaphoreLateNewcomer")
-}
-
 // Holders and waiters in another pid namespace, and on a kernel that has
 // nothing, are killed: what they held comes back, whom they held up goes on.
 func TestSemaphoreInTwoPIDNamespaces(t *testing.T) {

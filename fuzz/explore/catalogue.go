@@ -165,5 +165,5 @@ func Variants() []Variant {
 			all = append(all, Variant{protocol, what, broken, sound})
 		})
 	}
-	return all
+	return append(all, ownerVariants()...)
 }
