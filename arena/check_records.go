@@ -9,7 +9,7 @@ import (
 func (c *checker) checkRecords() {
 	chained := c.chained
 	c.p.records(c.s, func(i uint32, r seenRecord) {
-		if c.checkTickets(i, r) || c.checkRange(i, r) || c.checkSession(i, r) {
+		if c.checkTickets(i, r) || c.checkRange(i, r) || c.checkSession(i, r) || c.checkTally(i, r) {
 			return
 		}
 		where := fmt.Sprintf("record %d", i)

@@ -32,7 +32,7 @@ const busyPatience = 5 * time.Second
 // table is not full: then it looks again. It does not wait with one slot in
 // hand, for two who did so could wait for each other.
 func (c *core) claimSlots(ctx context.Context, n int) (claimed [2]uint32, err error) {
-	deadline := futex.Now() + int64(busyPatience)
+	deadline := int64(0)
 	for pause := 10 * time.Microsecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		busy := false
 		for k := 0; k < n && !busy && err == nil; k++ {
@@ -46,7 +46,10 @@ func (c *core) claimSlots(ctx context.Context, n int) (claimed [2]uint32, err er
 		if err != nil {
 			return claimed, err
 		}
-		if futex.Now() > deadline {
+		switch now := futex.Now(); {
+		case deadline == 0:
+			deadline = now + int64(busyPatience)
+		case now > deadline:
 			return claimed, c.tableFull()
 		}
 		select {
@@ -72,8 +75,10 @@ func (c *core) tryClaim(ctx context.Context, inHand uint32) (claimed uint32, bus
 		if i := c.claimUnused(); i != 0 {
 			return i, false, nil
 		}
-		if i, _ := c.claimIdle(clockSteps, idleAge, inHand); i != 0 {
-			return i, false, nil
+		if had < min(c.head.limit.Load(), maxSegments) {
+			if i, _ := c.claimIdle(clockSteps, idleAge, inHand); i != 0 {
+				return i, false, nil
+			}
 		}
 		grown, err := c.grow(ctx, had)
 		if grown {
@@ -134,6 +139,7 @@ func (c *core) claimUnused() uint32 {
 		if !c.head.bump.CompareAndSwap(next, next+1) {
 			continue
 		}
+		crash.At("claim.bumped")
 		if c.claimEmpty(next) {
 			return next
 		}
@@ -145,13 +151,17 @@ func (c *core) claimEmpty(i uint32) bool {
 	if s == nil || robust.Word(s.word.Load()).Generation() >= robust.MaxGeneration-1 {
 		return false
 	}
-	return s.life.CompareAndSwap(lifeEmpty, uint64(claimedLife(c.member)))
+	if !s.life.CompareAndSwap(lifeEmpty, uint64(claimedLife(c.member))) {
+		return false
+	}
+	crash.At("claim.claimed")
+	return true
 }
 
 // unclaim gives back a claimed slot; of none, does nothing.
 func (c *core) unclaim(i uint32) {
-	if s := c.slotAt(i); s != nil {
-		s.life.CompareAndSwap(uint64(claimedLife(c.member)), lifeEmpty)
+	if s := c.slotAt(i); s != nil && s.life.CompareAndSwap(uint64(claimedLife(c.member)), lifeEmpty) {
+		crash.At("claim.unclaimed")
 	}
 }
 
@@ -173,6 +183,7 @@ func (c *core) claimIdle(steps uint32, age uint32, inHand uint32) (claimed uint3
 		switch life := slotLife(s.life.Load()); life.phase() {
 		case lifeEmpty:
 			if c.claimEmpty(i) {
+				k++
 				return i, false
 			}
 		case lifeClaimed:
@@ -184,6 +195,7 @@ func (c *core) claimIdle(steps uint32, age uint32, inHand uint32) (claimed uint3
 			}
 			evicted, inTheWay := c.evict(i, s, life)
 			if evicted {
+				k++ // else the next would take this name, the newest of all
 				return i, false
 			}
 			busy = busy || inTheWay
@@ -234,6 +246,7 @@ func (c *core) evict(i uint32, s *slot, life slotLife) (evicted, inTheWay bool) 
 	c.unlink(i, hash)
 	crash.At("evict.unlinked")
 	c.emptied(i, s, life, uint64(claimedLife(c.member)))
+	crash.At("evict.claimed")
 	l.whole = true
 	futex.Wake(futex.Low(&s.word), futex.All)
 	return true, false
@@ -256,6 +269,7 @@ func (c *core) calm(s *slot, life slotLife) bool {
 	if w == robust.Free(life.generation())|robust.Waiters || w == robust.Free(life.generation())|robust.Waiters|robust.Starved {
 		if futex.Wake(futex.Low(&s.word), 1) == 0 {
 			s.word.CompareAndSwap(uint64(w), uint64(w.Calmed()))
+			crash.At("evict.calmed")
 			futex.Wake(futex.Low(&s.word), 1)
 		}
 		w = robust.Word(s.word.Load())
@@ -267,10 +281,15 @@ func (c *core) calm(s *slot, life slotLife) bool {
 // arena's highest fence is raised first, so that the name, should it come
 // back, goes on from there. Done again after it was cut short, it does no harm.
 func (c *core) emptied(i uint32, s *slot, was slotLife, life uint64) {
-	raise(&c.head.fenceHigh, s.fence.Load())
+	if !variantFenceAnew {
+		raise(&c.head.fenceHigh, s.fence.Load())
+	}
 	crash.At("evict.fence")
 	if was.kind() == KindRWMutex {
 		c.dismantle(i, s)
+	}
+	if !was.kind().latched() {
+		c.dropTally(i, s)
 	}
 	c.emptyExtension(i, s, was.generation())
 	crash.At("evict.extension")

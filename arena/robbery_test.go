@@ -91,11 +91,6 @@ func TestRobbedReleaseFreesNobody(t *testing.T) {
 	m.Unlock()
 }
 
-func TestSuiteCatchesRobbedRebinds(t *testing.T) {
-	t.Parallel()
-	mustFail(t, "robbed-rebinds", "TestRobbedReleaseFreesNobody")
-}
-
 // Who looked, and decided whom to rob, robs nobody else.
 func TestBreakFrom(t *testing.T) {
 	a := testArena(t, &Options{Logger: quiet})

@@ -100,12 +100,16 @@ type LockInfo struct {
 	LastDeath    *Death
 	Fence        uint64        // the last one drawn, or what the first will be larger than
 	Inserted     time.Duration // since boot: when the name came into the table
+	// Tally is what those have counted who track, or nil; see Options.TrackHold.
+	Tally *Tally
 	// Semaphore is nil for other kinds, and for one that is not made yet or
 	// destroyed. Word and Owner are the latch of its queue.
 	Semaphore *SemaphoreState
 	// Ranges is what is held of a Ranges, by its beginning, and then what waits,
 	// in order. Word and Owner are the latch of its tree.
 	Ranges []RangeInfo
+
+	last uint32 // where its tally is
 }
 
 // Held tells whether somebody, dead or alive, holds the lock, or any ticket or

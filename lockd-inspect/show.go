@@ -12,9 +12,9 @@ import (
 
 func showVerb() *verb {
 	v := newVerb("show", "ARENA LOCK", "one lock whole: owner, waiters in order, readers, tickets, ranges, last death", `Shows all that is known about one lock. A name that the lists show quoted may
-be given as it is shown there. When an owner took a lock is not recorded: what is
-said is how long ago that can be at most: it attached then, or the owner before it
-ended.`+dumpHint)
+be given as it is shown there. When an owner took a lock is recorded if its process
+tracks what it holds, as do those of lockd-inspect run; of another, what is said is
+how long ago that can be at most: it attached then, or the owner before it ended.`+dumpHint)
 	asJSON := v.flags.Bool("json", false, "JSON: the lock as a dump has it")
 	v.takes = []argument{anArena, aLock}
 	v.run = func(t *tool, args []string) int {
@@ -112,7 +112,9 @@ func (s *sheet) show(l *lock) {
 	s.line("state", "%s", s.t.screen.paint(l.colour(), l.State)+meaning(l.State))
 	if l.Owner != nil && !l.isLatched() {
 		s.party("owner", l.Owner, s.inSessions(s.r.holding(l.Owner.entry, l.Slot)))
-		if most, why := s.r.heldAtMost(l); most != nil {
+		if d, exact := l.heldFor(); exact {
+			s.line("held", "%s, since %s", cell(precise(d)), cell(l.Tally.HeldSince))
+		} else if most, why := s.r.heldAtMost(l); most != nil {
 			s.line("held", "%s at most: %s", most, why)
 		}
 	} else if l.Owner != nil {
@@ -152,6 +154,10 @@ func (s *sheet) show(l *lock) {
 			extra += s.inSessions(s.r.waitingIn(w.entry, l.Slot))
 		}
 		s.party(fmt.Sprintf("  %d", i+1), &w.party, extra)
+	}
+	if c := l.Tally; c != nil {
+		s.line("taken", "%d times, %d of them after waiting, %s in all", c.Acquisitions, c.Contended, cell(precise(c.Waited)))
+		s.line("  held", "%s in all, %s the longest", cell(precise(c.Held)), cell(precise(c.Longest)))
 	}
 	s.line("fence", "%d", l.Fence)
 	s.line("abandoned", "%d times", l.Abandonments)
