@@ -168,6 +168,7 @@ type outline struct {
 	life slotLife
 	hash uint64
 	next uint32
+	last uint32
 }
 
 type latchedSlot struct {

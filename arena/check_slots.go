@@ -17,7 +17,7 @@ func (c *checker) checkSlots() {
 			return
 		}
 		life := p.life(i)
-		c.outlines[i] = outline{life, p.word64(at + atSlotHash), p.word32(at + atSlotNext)}
+		c.outlines[i] = outline{life, p.word64(at + atSlotHash), p.word32(at + atSlotNext), p.word32(at + atSlotLast)}
 		if !life.isLock() {
 			c.checkOther(p, i)
 			return

@@ -68,6 +68,7 @@ func (p picture) decodeLock(s *Snapshot, i uint32) LockInfo {
 		Abandonments: p.word32(at + atSlotDeaths),
 		Fence:        p.word64(at + atSlotFence),
 		Inserted:     time.Duration(p.word32(at+atSlotInserted)) * time.Second,
+		last:         p.word32(at + atSlotLast),
 	}
 	l.Name, _ = p.name(i, life.length())
 	l.Owner = s.ownerOf(l.Word)
@@ -87,7 +88,6 @@ func (p picture) decodeLock(s *Snapshot, i uint32) LockInfo {
 			Count: int(l.Abandonments),
 		}
 	}
-	l.Tally = p.tally(s, &l)
 	return l
 }
 
@@ -206,6 +206,7 @@ func (p picture) attach(s *Snapshot, l *LockInfo, records []annex) []annex {
 		l.Semaphore.order()
 	}
 	orderRanges(l.Ranges)
+	l.Tally = p.tally(s, l)
 	return records
 }
 

@@ -108,6 +108,8 @@ type LockInfo struct {
 	// Ranges is what is held of a Ranges, by its beginning, and then what waits,
 	// in order. Word and Owner are the latch of its tree.
 	Ranges []RangeInfo
+
+	last uint32 // where its tally is
 }
 
 // Held tells whether somebody, dead or alive, holds the lock, or any ticket or

@@ -250,7 +250,9 @@ func (t *tool) act(path string, args []string) int {
 		os.Exit(exitFine)
 	}()
 	if len(args) > 1 {
-		a, err := arena.Open(path, openOptions(args[0], trust{}))
+		o := openOptions(args[0], trust{})
+		o.TrackHold = true
+		a, err := arena.Open(path, o)
 		if err != nil {
 			t.complain("%v", explained{err})
 			return exitCannotTell

@@ -13,7 +13,7 @@ import (
 
 // acting are the verbs that change something, start a command, or go on until
 // they are ended. Of these only the command line is looked at.
-var acting = []string{"run", "sem", "settle", "break", "rm", "top", "watch"}
+var acting = []string{"run", "sem", "settle", "break", "rm", "demo", "top", "watch"}
 
 // FuzzCommandLine calls the command with any arguments, a NUL between them, in
 // a folder with one small arena and with a dump on its standard input. It ends
