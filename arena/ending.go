@@ -20,6 +20,7 @@ func (d *desk) endSemaphore(st ticketState) bool {
 		d.c.eachTicket(d.b.index, s, func(_ int, word *atomic.Uint64) bool {
 			return word.CompareAndSwap(0, uint64(st.free()))
 		})
+		crash.At("end.reopened")
 		return false
 	}
 	crash.At("end.closed")
@@ -30,9 +31,11 @@ func (d *desk) endSemaphore(st ticketState) bool {
 		owner := r.owner.Load()
 		link.Store(r.next.Load())
 		d.finish(i, r, owner)
+		crash.At("end.answered")
 		return true
 	})
 	i := s.records.Swap(0)
+	crash.At("end.unchained")
 	for first := 0; ; first += recordTicketCount {
 		t := d.c.ticketsAt(i, d.b.index, first)
 		if t == nil {
@@ -46,6 +49,10 @@ func (d *desk) endSemaphore(st ticketState) bool {
 
 // finish answers a request, which is in no queue, to a semaphore that is gone.
 func (d *desk) finish(i uint32, r *requestRecord, owner uint64) {
+	if kindOfRecord(owner) == recordWithdrawn { // it names nobody who would free an answer
+		r.owner.CompareAndSwap(owner, 0)
+		return
+	}
 	kind := recordRefused
 	if r.mode.Load() == wantEnd {
 		kind = recordGranted

@@ -60,6 +60,9 @@ type ticketPlace struct {
 // mayTake tells whether a newcomer may take this ticket: nobody waits, nobody
 // destroys, and the capacity covers it.
 func (h *hall) mayTake(st ticketState, number int) bool {
+	if variantOvertakeQueue {
+		st &^= ticketsAwaited
+	}
 	return st.incarnation() == h.incarnation && !st.has(ticketsAwaited|ticketsEnding) && number < st.capacity()
 }
 

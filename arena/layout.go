@@ -81,7 +81,8 @@ type header struct {
 	hand       atomic.Uint32 // 260 hint: where the clock that evicts idle names stands
 	recordHand atomic.Uint32 // 264 hint: where to look for a free record
 	retired    atomic.Uint32 // 268 hint: changes when cells have left their chain that are still their members'
-	_          [48]byte
+	passes     atomic.Uint32 // 272 hint: of settlers that have ended, twice; odd while one is at it; the settler latch
+	_          [44]byte
 
 	growth  atomic.Uint64 // 320 latch
 	_       [56]byte
@@ -143,7 +144,7 @@ type slot struct {
 	deadPID      atomic.Uint32 // 40  the reclaimer, while it holds
 	deadCause    atomic.Uint32 // 44  the reclaimer, while it holds
 	abandonments atomic.Uint32 // 48  the reclaimer, while it holds
-	last         atomic.Uint32 // 52  semaphore: a hint to the last request in the queue; under the latch
+	last         atomic.Uint32 // 52  semaphore: a hint to the last request in the queue; under the latch. mutex, rwmutex: the tally; a holder who tracks
 	state        atomic.Uint64 // 56  of kinds that have one; rwmutex: the gate, see writer.go; ranges: how many wait
 
 	name [inlineName / 8]atomic.Uint64 // 64  the claimer
@@ -280,6 +281,23 @@ type rangeRecord struct {
 	place   atomic.Uint32 // 60  in the holder's own list; large numbers: see rangeholder.go
 }
 
+// tallyRecord is what was counted of a mutex, or of an rwmutex's writers, by
+// those who track. It belongs to its slot: the owner word names nobody. All
+// else is written by who holds the lock, and nothing depends on it.
+type tallyRecord struct {
+	_ structs.HostLayout
+
+	owner        atomic.Uint64 // 0
+	slot         atomic.Uint32 // 8
+	holder       atomic.Uint32 // 12 member 31..16 | member generation 15..0: whose moment since is
+	since        atomic.Uint64 // 16 ns since 1970: when the holding that lasts began; 0 none that is known
+	acquisitions atomic.Uint64 // 24
+	contended    atomic.Uint64 // 32 those of them that had to wait
+	held         atomic.Uint64 // 40 ns, of all that have ended
+	longest      atomic.Uint64 // 48 ns
+	waited       atomic.Uint64 // 56 ns, of those that were served
+}
+
 // rangeBlock is the records of one segment.
 type rangeBlock [segmentRecords]rangeRecord
 
@@ -293,6 +311,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.segments)-128]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.fenceHigh)-192]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.nextMember)-256]
+	_ = [1]struct{}{}[unsafe.Offsetof(header{}.passes)-272]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.growth)-320]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.settler)-384]
 	_ = [1]struct{}{}[unsafe.Sizeof(stripe{})-stripeSize]
@@ -321,6 +340,9 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.first)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.left)-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.session)-56]
+	_ = [1]struct{}{}[unsafe.Sizeof(tallyRecord{})-recordSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(tallyRecord{}.since)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(tallyRecord{}.waited)-56]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.next)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.counts)-32]
 	_ = [1]struct{}{}[segmentSize%pageSize]

@@ -116,6 +116,9 @@ func (a *Arena) Mutex(name string) *Mutex {
 //
 //go:noinline
 func (m *Mutex) lockSlow() {
+	if m.takeTracked() {
+		return
+	}
 	r, done := m.unfailing()
 	defer done()
 	if err := m.acquire(r); err != nil {

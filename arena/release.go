@@ -29,8 +29,10 @@ func (c *core) release(b *binding, extra robust.Word) bool {
 		if !w.SameHolding(c.self) {
 			return false
 		}
+		c.tallyGiven(b)
 		if extra != 0 && !marked {
 			storeDeath(s, Panicked, c.identity.PID, c.options.Label)
+			crash.At("release.marked")
 			marked = true
 		}
 		if w.Has(robust.Local) && extra == 0 && c.handOver(b, w) {
@@ -64,6 +66,9 @@ func (c *core) wakeAfter(key lotKey, s *slot, w robust.Word, turns bool) {
 // one more wake is for who slipped in between the first and the change.
 func (c *core) wakeOne(s *slot) {
 	low := futex.Low(&s.word)
+	if variantWokenBit && silenced(s) {
+		return
+	}
 	n := futex.Wake(low, 1)
 	crash.At("wake.done")
 	if n > 0 {
@@ -77,9 +82,16 @@ func (c *core) wakeOne(s *slot) {
 		if s.word.CompareAndSwap(uint64(w), uint64(w.Calmed())) {
 			crash.At("wake.calmed")
 			futex.Wake(low, 1)
+			crash.At("wake.again")
 			return
 		}
 	}
+}
+
+// silenced is for the variant with a bit that says "one is woken".
+func silenced(s *slot) bool {
+	const woken = 1 << 63
+	return s.state.Or(woken)&woken != 0
 }
 
 // signalLocal signals the agent of this process, appointing one if need be. It
@@ -96,6 +108,7 @@ func (c *core) signalLocal(key lotKey, turns bool) bool {
 	if q.agent == nil {
 		return false
 	}
+	crash.At("release.signalled")
 	if q.turns++; !turns || q.turns >= maxTurns {
 		q.turns = 0
 		return false
@@ -142,6 +155,7 @@ func (c *core) handOver(b *binding, w robust.Word) bool {
 	}
 	heir.granted = true
 	c.departed(q)
+	crash.At("release.handed")
 	heir.signal()
 	return true
 }

@@ -74,6 +74,28 @@ func stopAfterGivingUpTheEnd(t *testing.T, try func(t *testing.T, s *Semaphore))
 	release(t, held)
 }
 
+// A request is refused by an end, and its owner looks at the answer only when
+// that was withdrawn: the semaphore goes on, and so does the request.
+func TestRefusedByAnEndThatWasWithdrawn(t *testing.T) {
+	a := testArena(t, nil)
+	s := a.Semaphore("goes on", 3)
+	held := acquire(t, s, 1)
+	woken, goOn := make(chan struct{}), make(chan struct{})
+	crash.Pause("answer.woken", func() {
+		close(woken)
+		<-goOn
+	})
+	wait := proc.MustBlock(t, "Acquire", func() { release(t, acquire(t, s, 3)) })
+	ctx, cancel := context.WithCancel(t.Context())
+	end := proc.MustBlock(t, "Destroy", func() { s.Destroy(ctx) })
+	<-woken
+	cancel()
+	end()
+	close(goOn)
+	release(t, held)
+	wait()
+}
+
 // The holder of a latch has said that it leaves in order, as lockd-inspect run
 // does, and dies half-way through queueing a request.
 func TestLatchOfOneWhoLeftInOrder(t *testing.T) {
@@ -197,6 +219,29 @@ func TestHallOfAnotherIncarnation(t *testing.T) {
 	}
 	release(t, acquire(t, next, 2))
 	release(t, acquire(t, next, 1))
+}
+
+// One of two who destroy gives up, and is stopped before he has told anybody.
+// The end comes to the other one meanwhile, and answers nobody else.
+func TestEndMeetsWhoHasWithdrawn(t *testing.T) {
+	a := testArena(t, nil)
+	s := a.Semaphore("gone", 1)
+	held := acquire(t, s, 1)
+	ended := proc.MustBlock(t, "Destroy", func() { destroy(t, s) })
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped, goOn := make(chan struct{}), make(chan struct{})
+	crash.Pause("request.withdrawn", func() {
+		close(stopped)
+		<-goOn
+	})
+	wait := proc.MustBlock(t, "Destroy by another", func() { s.Destroy(ctx) })
+	cancel()
+	<-stopped
+	release(t, held)
+	ended()
+	close(goOn)
+	wait()
+	expectNoRequests(t, a.Path())
 }
 
 func destroy(t *testing.T, s *Semaphore) {

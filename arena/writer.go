@@ -141,6 +141,7 @@ func (c *core) drain(q request, b *binding) error {
 		// Readers look for W after they have left, and this looks at them
 		// after W is set.
 		b.slot.state.Store(uint64(c.self | robust.Waiters))
+		crash.At("drain.flagged")
 		waited = true
 		if err := c.drainCell(q, b.slot, x); err != nil {
 			return err
@@ -148,6 +149,7 @@ func (c *core) drain(q request, b *binding) error {
 	}
 	if waited {
 		b.slot.state.Store(uint64(c.self))
+		crash.At("drain.done")
 	}
 	return nil
 }
@@ -181,7 +183,7 @@ func (c *core) drainCell(q request, s *slot, x *record) error {
 		}
 		if m := ownerOfRecord(owner); m != c.member && (nudged || m != met) {
 			met = m
-			if c.meet(m, nudged) == robust.Gone {
+			if !variantSharedReaderCount && c.meet(m, nudged) == robust.Gone {
 				c.bury(nil, x, owner)
 				met = robust.Member{}
 				continue
@@ -189,6 +191,7 @@ func (c *core) drainCell(q request, s *slot, x *record) error {
 		}
 		crash.At("drain.sleep")
 		c.muxer.sleep(futex.High(&x.counts), n.high(), &d.nudged)
+		crash.At("drain.woken")
 	}
 }
 
@@ -240,7 +243,7 @@ func (c *core) tryExclude(b *binding, own *record, judged *atomic.Int64) bool {
 func (c *core) buryIfGone(x *record, judged *atomic.Int64) bool {
 	owner := x.owner.Load()
 	if kindOfRecord(owner) == recordReaders {
-		if m := ownerOfRecord(owner); m == c.member || !c.mayJudge(judged) {
+		if m := ownerOfRecord(owner); m == c.member || variantSharedReaderCount || !c.mayJudge(judged) {
 			return false
 		} else if _, verdict := c.judge(m); verdict != robust.Gone {
 			return false

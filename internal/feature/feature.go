@@ -24,6 +24,16 @@ var (
 	Fallocate  = named("fallocate")   // space promised before it is written
 )
 
+// Names are the names of all features.
+func Names() (all []string) {
+	for _, f := range features {
+		all = append(all, f.name)
+	}
+	return all
+}
+
+var features []*Feature
+
 // Feature is something the kernel may lack.
 type Feature struct {
 	name string
@@ -44,6 +54,7 @@ func (f *Feature) SetOff(off bool) (restore func()) {
 func named(name string) *Feature {
 	f := &Feature{name: name}
 	f.off.Store(listed(os.Getenv(env), name))
+	features = append(features, f)
 	return f
 }
 

@@ -1,0 +1,17 @@
+//go:build lockd_variants
+
+package robust
+
+import "os"
+
+// Each is switched on by its name in LOCKD_VARIANT.
+var (
+	variantJudgeByKill      = variant("judge-by-kill")
+	variantJudgeByPID       = variant("judge-by-pid")
+	variantJudgeByStartTime = variant("judge-by-start-time")
+	variantJudgeByByte      = variant("judge-by-byte")
+	variantJudgeForeigners  = variant("judge-foreigners")
+	variantReadersAreAlive  = variant("readers-are-alive")
+)
+
+func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }
