@@ -26,9 +26,9 @@ race: ## the tests under the race detector (needs a C compiler)
 user: ## the tests as an ordinary user (run as root)
 	./.ci/as-user
 
-STATES ?= 2000000
+STATES ?= 1500000
 explore: ## every interleaving of the protocols, and the broken variants (STATES=… for each model)
-	$(GO) run ./fuzz/explore/run -states $(STATES)
+	nice $(GO) run ./fuzz/explore/run -states $(STATES)
 
 crash crash-workers: SHELL := bash
 crash crash-workers: .SHELLFLAGS := -o pipefail -c

@@ -57,20 +57,30 @@ const mostLooks = 10
 // wrong with it in every look. It maps the file read-only, as ReadSnapshot
 // does, and returns the errors of that.
 func Check(name string) ([]Problem, error) {
-	first, err := ReadSnapshot(name)
+	found, err := lookFor(name)
+	for looks := 1; err == nil && len(found) > 0 && (looks < 2 || looks < mostLooks && anyDamage(found)); looks++ {
+		time.Sleep(nextLook)
+		var again []Problem
+		again, err = lookFor(name)
+		found = confirmed(found, again)
+	}
 	if err != nil {
 		return nil, err
 	}
-	found := first.Problems()
-	for looks := 1; len(found) > 0 && (looks < 2 || looks < mostLooks && anyDamage(found)); looks++ {
-		time.Sleep(nextLook)
-		again, err := ReadSnapshot(name)
-		if err != nil {
-			return nil, err
-		}
-		found = confirmed(found, again.Problems())
-	}
 	return found, nil
+}
+
+func lookFor(name string) ([]Problem, error) {
+	s, err := Skim(name)
+	if s == nil {
+		return nil, err
+	}
+	defer s.Close()
+	if err != nil {
+		return nil, err
+	}
+	found := s.Problems()
+	return found, s.Err()
 }
 
 func anyDamage(problems []Problem) bool {
@@ -101,14 +111,33 @@ func confirmed(before, again []Problem) []Problem {
 // because the arena changed while it was copied. Of a snapshot that came with
 // an error it knows nothing.
 func (s *Snapshot) Problems() []Problem {
+	return s.problems(s.picture, s.picture.slotsFrom)
+}
+
+// slotWalk calls f with each slot up to a limit, and a picture that has it.
+type slotWalk func(limit uint32, f func(p picture, i uint32))
+
+func (p picture) slotsFrom(limit uint32, f func(picture, uint32)) {
+	for i := uint32(1); i < limit; i++ {
+		f(p, i)
+	}
+}
+
+// problems looks at each slot once, in order, and remembers a few words of it.
+func (s *Snapshot) problems(p picture, walk slotWalk) []Problem {
 	if !s.readable {
 		return nil
 	}
-	c := checker{s: s, p: s.picture}
+	c := checker{
+		s: s, p: p, walk: walk, outlines: make([]outline, min(s.slots(), (s.imageSegments()+1)*segmentSlots)), chained: make(map[uint32]bool), trees: make(map[uint32]map[uint32]bool),
+		latched: make(map[uint32]latchedSlot), named: make(map[uint32]uint32),
+	}
+	c.names = make([]uint64, 0, len(c.outlines))
 	c.checkStripes()
 	c.checkMembers()
 	c.checkLatches()
 	c.checkSlots()
+	c.checkNames()
 	c.checkChains()
 	c.checkRecords()
 	c.checkRanges()
@@ -116,15 +145,48 @@ func (s *Snapshot) Problems() []Problem {
 	return c.found
 }
 
+// checker keeps of the slots what is looked at more than once.
 type checker struct {
 	s     *Snapshot
-	p     picture
+	p     picture // of all but the slots
+	walk  slotWalk
 	found []Problem
 
 	changing [stripeCount]bool // its chains are being changed, or wait to be rebuilt
 	dead     [memberLimit + 1]estate
-	named    map[uint32]uint32 // extension: the slot that names it
+	outlines []outline                  // by slot
+	names    []uint64                   // hashes, see checkNames
+	named    map[uint32]uint32          // extension: the slot that names it
+	claims   []claimedSlot              // slots that somebody fills
+	chained  map[uint32]bool            // records in the chains of readers' cells
+	trees    map[uint32]map[uint32]bool // records in the trees of ranges, by slot
+	latched  map[uint32]latchedSlot     // semaphores and ranges
 }
+
+// outline is what chains are made of.
+type outline struct {
+	life slotLife
+	hash uint64
+	next uint32
+	last uint32
+}
+
+type latchedSlot struct {
+	word  robust.Word
+	state ticketState
+}
+
+type claimedSlot struct{ slot, extension uint32 }
+
+func (c *checker) outline(slot uint32) outline {
+	if int(slot) >= len(c.outlines) {
+		return outline{}
+	}
+	return c.outlines[slot]
+}
+
+func (c *checker) life(slot uint32) slotLife { return c.outline(slot).life }
+func (c *checker) hash(slot uint32) uint64   { return c.outline(slot).hash }
 
 // estate counts what a dead member left.
 type estate struct{ locks, reads, claims, waits, latches, tickets, ranges int }
@@ -194,78 +256,6 @@ func (c *checker) checkLatches() {
 			left.latches++
 			c.report(Unsettled, "latch-dead", where, words, "held by pid %d (%q), which is dead", l.Owner.PID, l.Owner.Label)
 		}
-	}
-}
-
-func (c *checker) checkRecords() {
-	chained := c.checkCells()
-	c.p.records(c.s, func(i uint32, r seenRecord) {
-		if c.checkTickets(i, r) || c.checkRange(i, r) || c.checkSession(i, r) || c.checkTally(i, r) {
-			return
-		}
-		where := fmt.Sprintf("record %d", i)
-		words := [2]uint64{uint64(r.owner.Generation)<<16 | uint64(r.owner.Index), uint64(r.slot)<<8 | uint64(r.kind)}
-		if r.kind == seenVacant {
-			if !chained[i] {
-				c.report(Unsettled, "cell-loose", where, words, "a readers' cell that belongs to nobody and to no lock")
-			}
-			return
-		}
-		if left := c.checkOwner(r.owner, "record-owner", where, words, "owned by"); left != nil {
-			if r.kind == seenReaders {
-				left.reads += int(r.counts.held())
-				left.waits += min(1, int(r.counts.waiting()))
-			} else {
-				left.waits++
-			}
-			return
-		}
-		switch {
-		case r.kind == seenReaders && r.counts.isOpen() && !chained[i]:
-			words[1] = uint64(r.counts)
-			c.report(c.inStripe(c.p.hash(r.slot)), "cell-lost", where, words, "counts %d readers of slot %d, in whose chain it is not", r.counts.held(), r.slot)
-		case r.kind == seenWaiter && r.count != 0 && (r.slot == 0 || r.slot >= c.s.slots() || !c.p.life(r.slot).isLock()):
-			c.report(Damage, "record-slot", where, words, "waits for slot %d, which has no lock", r.slot)
-		}
-	})
-}
-
-// checkCells walks the chains of readers' cells and returns what is in them.
-func (c *checker) checkCells() map[uint32]bool {
-	chained := make(map[uint32]bool)
-	for _, l := range c.s.Locks {
-		if l.Kind != KindRWMutex {
-			continue
-		}
-		where := slotPlace(l.Slot)
-		c.checkGate(l, where)
-		for i := c.p.word32(slotStart(l.Slot) + atSlotRecords); i != 0; {
-			r := c.p.record(i)
-			words := [2]uint64{uint64(i), uint64(r.kind)<<32 | uint64(r.slot)}
-			if i >= c.s.Segments*segmentRecords || chained[i] || r.slot != l.Slot || r.kind != seenReaders && r.kind != seenVacant {
-				c.report(c.inStripe(c.p.hash(l.Slot)), "cell-chain", where, words, "its chain of readers' cells leads to record %d, which is none of it", i)
-				break
-			}
-			chained[i] = true
-			if held := r.counts.held(); held != 0 && r.kind == seenVacant {
-				c.report(Damage, "cell-vacant", fmt.Sprintf("record %d", i), [2]uint64{uint64(r.counts)}, "counts %d readers of nobody", held)
-			}
-			i = r.next
-		}
-	}
-	return chained
-}
-
-// checkGate: only who holds the word shuts the gate. The dead may have left it
-// shut, and a word can change hands between two words of a copy.
-func (c *checker) checkGate(l LockInfo, where string) {
-	words := [2]uint64{uint64(l.Gate), uint64(l.Word)}
-	if l.Gate != 0 && (l.Word.IsFree() || !l.Gate.SameHolding(l.Word)) {
-		c.report(Unsettled, "gate-stray", where, words, "its gate is shut by member %d, who does not hold it; the next who wants it opens the gate", l.Gate.Owner().Index)
-	}
-	if !l.Word.IsFree() && l.Gate == l.Word&^(robust.Waiters|robust.Abandoned|robust.Starved|robust.Local) && l.Readers > 0 {
-		words[1] = uint64(l.Readers)
-		c.report(Unsettled, "readers-inside", where, words, "%d readers are counted beside a writer, or are about to find out that they may not read", l.Readers)
 	}
 }
 

@@ -1,7 +1,6 @@
 package arena
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -126,7 +125,9 @@ func fill(f *os.File, boot [16]byte, o *Options) error {
 	}
 	crash.At("create.allocated")
 	var seed [8]byte
-	rand.Read(seed[:])
+	if _, err := unix.Getrandom(seed[:], 0); err != nil {
+		return fmt.Errorf("random numbers: %w", err)
+	}
 	limit := uint32(maxSegments)
 	if o.MaxLocks != 0 {
 		limit = segmentsFor(o.MaxLocks)

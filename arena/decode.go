@@ -42,10 +42,7 @@ func decode(image []byte, v verdicts) (*Snapshot, error) {
 	}
 	p.decodeMembers(s, &v)
 	p.decodeLocks(s)
-	p.decodeWaiters(s)
-	p.decodeTickets(s)
 	p.decodeSessions(s)
-	p.decodeRanges(s)
 	p.decodeLatches(s)
 	return s, err
 }

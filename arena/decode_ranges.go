@@ -38,54 +38,40 @@ const (
 	atRangeSession = uint64(unsafe.Offsetof(rangeRecord{}.session))
 )
 
-// decodeRanges goes by the records, which are the truth, and not by the trees,
-// which may be half-made.
-func (p picture) decodeRanges(s *Snapshot) {
-	bySlot := make(map[uint32]*LockInfo)
-	for i := range s.Locks {
-		if s.Locks[i].Kind == KindRanges {
-			bySlot[s.Locks[i].Slot] = &s.Locks[i]
+// addRange goes by a record, which is the truth, and not by the tree, which may
+// be half-made.
+func (p picture) addRange(s *Snapshot, l *LockInfo, record uint32, seen seenRecord) {
+	at, kind := recordStart(record), recordKind(seen.kind)
+	r := RangeInfo{
+		OwnerInfo: s.holderInfo(seen.owner), Mode: Exclusive, Waiting: kind.isRangeWait(), Record: record,
+		First: p.word64(at + atRangeFirst), Last: p.word64(at + atRangeLast), Since: p.time(at + atRangeArrival),
+		Holder: p.word32(at + atRangeHolder), Session: p.word32(at + atRangeSession), arrival: p.word64(at + atRangeArrival),
+	}
+	if kind.isShared() {
+		r.Mode = Shared
+	}
+	l.Ranges = append(l.Ranges, r)
+	if r.Waiting {
+		l.Waiting = append(l.Waiting, WaiterInfo{Member: r.Member, Count: 1, Since: r.Since, Known: r.Known, PID: r.PID, Label: r.Label, Verdict: r.Verdict})
+		if r.Known && r.Verdict != robust.Gone {
+			l.Waiters++
 		}
 	}
-	if len(bySlot) == 0 {
-		return
-	}
-	p.records(s, func(i uint32, seen seenRecord) {
-		l, kind := bySlot[seen.slot], recordKind(seen.kind)
-		if l == nil || !kind.isRangeHeld() && !kind.isRangeWait() {
-			return
-		}
-		at := recordStart(i)
-		r := RangeInfo{
-			OwnerInfo: s.holderInfo(seen.owner), Mode: Exclusive, Waiting: kind.isRangeWait(), Record: i,
-			First: p.word64(at + atRangeFirst), Last: p.word64(at + atRangeLast), Since: p.time(at + atRangeArrival),
-			Holder: p.word32(at + atRangeHolder), Session: p.word32(at + atRangeSession), arrival: p.word64(at + atRangeArrival),
-		}
-		if kind.isShared() {
-			r.Mode = Shared
-		}
-		l.Ranges = append(l.Ranges, r)
-		if r.Waiting {
-			l.Waiting = append(l.Waiting, WaiterInfo{Member: r.Member, Count: 1, Since: r.Since, Known: r.Known, PID: r.PID, Label: r.Label, Verdict: r.Verdict})
-			if r.Known && r.Verdict != robust.Gone {
-				l.Waiters++
+}
+
+func orderRanges(all []RangeInfo) {
+	slices.SortFunc(all, func(a, b RangeInfo) int {
+		switch {
+		case a.Waiting != b.Waiting:
+			if a.Waiting {
+				return 1
 			}
+			return -1
+		case a.Waiting:
+			return cmp.Or(cmp.Compare(a.arrival, b.arrival), cmp.Compare(a.Record, b.Record))
 		}
+		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Record, b.Record))
 	})
-	for _, l := range bySlot {
-		slices.SortFunc(l.Ranges, func(a, b RangeInfo) int {
-			switch {
-			case a.Waiting != b.Waiting:
-				if a.Waiting {
-					return 1
-				}
-				return -1
-			case a.Waiting:
-				return cmp.Or(cmp.Compare(a.arrival, b.arrival), cmp.Compare(a.Record, b.Record))
-			}
-			return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Record, b.Record))
-		})
-	}
 }
 
 func (s *Snapshot) holderInfo(m robust.Member) OwnerInfo {
@@ -113,7 +99,7 @@ func (c *checker) checkRange(i uint32, r seenRecord) bool {
 	if kind == rangeClaimed {
 		return true
 	}
-	if life := c.p.life(r.slot); r.slot == 0 || r.slot >= c.s.slots() || !life.isLock() || life.kind() != KindRanges {
+	if life := c.life(r.slot); r.slot == 0 || r.slot >= c.s.slots() || !life.isLock() || life.kind() != KindRanges {
 		c.report(Damage, "record-slot", where, words, "belongs to slot %d, which has no ranges", r.slot)
 		return true
 	}
@@ -127,24 +113,17 @@ func (c *checker) checkRange(i uint32, r seenRecord) bool {
 // inLatch is the severity of what the holder of a slot's latch may be changing,
 // or the next one mends.
 func (c *checker) inLatch(slot uint32) Severity {
-	latch := robust.Word(c.p.word64(slotStart(slot)))
+	latch := c.latched[slot].word
 	if !latch.IsFree() || latch.Has(robust.Abandoned) {
 		return Unsettled
 	}
 	return Damage
 }
 
-// checkRanges looks at the trees of all Ranges, and at who holds what.
+// checkRanges looks for records that are in no tree.
 func (c *checker) checkRanges() {
-	trees := make(map[uint32]map[uint32]bool)
-	for _, l := range c.s.Locks {
-		if l.Kind == KindRanges {
-			trees[l.Slot] = c.treeOf(l.Slot)
-			c.checkExclusion(l)
-		}
-	}
 	c.p.records(c.s, func(i uint32, r seenRecord) {
-		if tree := trees[r.slot]; tree != nil && recordKind(r.kind).inTree() && !tree[i] {
+		if tree := c.trees[r.slot]; tree != nil && recordKind(r.kind).inTree() && !tree[i] {
 			c.report(c.inLatch(r.slot), "range-lost", fmt.Sprintf("record %d", i), [2]uint64{uint64(r.slot), uint64(r.kind)},
 				"is not in the tree of slot %d, where it belongs", r.slot)
 		}
@@ -152,9 +131,9 @@ func (c *checker) checkRanges() {
 }
 
 // treeOf collects what a tree leads to, each record once.
-func (c *checker) treeOf(slot uint32) map[uint32]bool {
+func (c *checker) treeOf(slot, root uint32) map[uint32]bool {
 	tree := make(map[uint32]bool)
-	todo := []uint32{c.p.word32(slotStart(slot) + atSlotRecords)}
+	todo := []uint32{root}
 	for len(todo) > 0 {
 		i := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -174,7 +153,7 @@ func (c *checker) treeOf(slot uint32) map[uint32]bool {
 
 // checkExclusion looks for pieces of two living holders that exclude each
 // other. What is held comes in order of its beginning.
-func (c *checker) checkExclusion(l LockInfo) {
+func (c *checker) checkExclusion(l *LockInfo) {
 	var far *RangeInfo // of those before, the exclusive one that goes on longest
 	var any *RangeInfo // of all
 	for i := range l.Ranges {

@@ -2,7 +2,6 @@ package arena
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
 	"time"
 	"unsafe"
@@ -50,37 +49,46 @@ func (p picture) decodeLocks(s *Snapshot) {
 		}
 	}
 	s.Locks = make([]LockInfo, 0, count)
-	now := time.Now()
+	records := p.annexes(s)
 	for i := uint32(1); i < s.slots() && p.has(slotStart(i), slotSize); i++ {
-		life := p.life(i)
-		if !life.isLock() {
-			continue
+		if p.life(i).isLock() {
+			l := p.decodeLock(s, i)
+			records = p.attach(s, &l, records)
+			s.Locks = append(s.Locks, l)
 		}
-		at := slotStart(i)
-		l := LockInfo{
-			Kind: life.kind(), Slot: i, Generation: life.generation(),
-			Word:         robust.Word(p.word64(at)),
-			Abandonments: p.word32(at + atSlotDeaths),
-			Fence:        p.word64(at + atSlotFence),
-			Inserted:     time.Duration(p.word32(at+atSlotInserted)) * time.Second,
-		}
-		l.Name, _ = p.name(i, life.length())
-		l.Owner = s.ownerOf(l.Word)
-		if l.Kind == KindRWMutex {
-			l.Gate = robust.Word(p.word64(at + atSlotState))
-		}
-		if l.Abandonments > 0 {
-			l.LastDeath = &Death{
-				PID:   int(p.word32(at + atSlotDeadPID)),
-				Label: p.text(at+atSlotDeadLabel, deathLabel),
-				When:  p.time(at + atSlotDeadWhen),
-				Cause: Cause(p.word32(at + atSlotDeadCause)),
-				Count: int(l.Abandonments),
-			}
-		}
-		l.Tally = p.tally(s, &l, now)
-		s.Locks = append(s.Locks, l)
 	}
+}
+
+// decodeLock decodes what is in the slot of a lock.
+func (p picture) decodeLock(s *Snapshot, i uint32) LockInfo {
+	life, at := p.life(i), slotStart(i)
+	l := LockInfo{
+		Kind: life.kind(), Slot: i, Generation: life.generation(),
+		Word:         robust.Word(p.word64(at)),
+		Abandonments: p.word32(at + atSlotDeaths),
+		Fence:        p.word64(at + atSlotFence),
+		Inserted:     time.Duration(p.word32(at+atSlotInserted)) * time.Second,
+		last:         p.word32(at + atSlotLast),
+	}
+	l.Name, _ = p.name(i, life.length())
+	l.Owner = s.ownerOf(l.Word)
+	state := p.word64(at + atSlotState)
+	if l.Kind == KindRWMutex {
+		l.Gate = robust.Word(state)
+	}
+	if st := ticketState(state); l.Kind == KindSemaphore && st.exists() {
+		l.Semaphore = &SemaphoreState{Tickets: st.capacity(), Ending: st.has(ticketsEnding)}
+	}
+	if l.Abandonments > 0 {
+		l.LastDeath = &Death{
+			PID:   int(p.word32(at + atSlotDeadPID)),
+			Label: p.text(at+atSlotDeadLabel, deathLabel),
+			When:  p.time(at + atSlotDeadWhen),
+			Cause: Cause(p.word32(at + atSlotDeadCause)),
+			Count: int(l.Abandonments),
+		}
+	}
+	return l
 }
 
 // name returns the name in a slot, cut and not whole if its extension is not one.
@@ -89,6 +97,9 @@ func (p picture) name(slot uint32, length int) (name string, whole bool) {
 	inside := min(length, inlineName)
 	if !p.has(at, uint64(inside)) {
 		return "", false
+	}
+	if length <= inlineName {
+		return string(p[at : at+uint64(inside)]), true
 	}
 	raw := bytes.Clone(p[at : at+uint64(inside)])
 	if rest := uint64(length - inside); rest > 0 {
@@ -147,32 +158,56 @@ func (p picture) record(i uint32) seenRecord {
 	}
 }
 
-// lockIn returns the lock in a slot, or nil; the locks are in the order of
-// their slots.
-func (s *Snapshot) lockIn(slot uint32) *LockInfo {
-	i, found := slices.BinarySearchFunc(s.Locks, slot, func(l LockInfo, slot uint32) int { return cmp.Compare(l.Slot, slot) })
-	if !found {
-		return nil
-	}
-	return &s.Locks[i]
+// annex is a record that says something about a lock: its slot and, in the
+// lower half, which record it is.
+type annex uint64
+
+func (a annex) slot() uint32   { return uint32(a >> 32) }
+func (a annex) record() uint32 { return uint32(a) }
+
+// annexes lists the records in use that belong to locks, by slot.
+func (p picture) annexes(s *Snapshot) (all []annex) {
+	p.records(s, func(i uint32, r seenRecord) {
+		switch kind := recordKind(r.kind); {
+		case r.kind == seenWaiter, r.kind == seenReaders, kind == recordTickets, kind == recordWanted, kind.isRangeHeld(), kind.isRangeWait():
+			all = append(all, annex(uint64(r.slot)<<32|uint64(i)))
+		}
+	})
+	slices.Sort(all)
+	return all
 }
 
-func (p picture) decodeWaiters(s *Snapshot) {
-	p.records(s, func(_ uint32, r seenRecord) {
-		l := s.lockIn(r.slot)
-		if l == nil {
-			return
+// attach adds to a lock what records say about it, and returns those that
+// remain for locks in slots behind it.
+func (p picture) attach(s *Snapshot, l *LockInfo, records []annex) []annex {
+	for ; len(records) > 0 && records[0].slot() <= l.Slot; records = records[1:] {
+		i := records[0].record()
+		if records[0].slot() < l.Slot {
+			continue
 		}
-		switch r.kind {
-		case seenWaiter:
+		r := p.record(i)
+		switch kind := recordKind(r.kind); {
+		case r.kind == seenWaiter:
 			s.addWaiter(l, r, r.count)
-		case seenReaders:
+		case r.kind == seenReaders:
 			if l.Kind == KindRWMutex && l.Generation == r.generation && r.counts.isOpen() {
 				s.addWaiter(l, r, r.counts.waiting())
 				s.addReader(l, r)
 			}
+		case l.Semaphore != nil && kind == recordTickets:
+			p.addTickets(s, l, i)
+		case l.Semaphore != nil && kind == recordWanted:
+			p.addRequest(s, l, i, r)
+		case l.Kind == KindRanges && (kind.isRangeHeld() || kind.isRangeWait()):
+			p.addRange(s, l, i, r)
 		}
-	})
+	}
+	if l.Semaphore != nil {
+		l.Semaphore.order()
+	}
+	orderRanges(l.Ranges)
+	l.Tally = p.tally(s, l)
+	return records
 }
 
 func (s *Snapshot) addWaiter(l *LockInfo, r seenRecord, count uint32) {

@@ -42,8 +42,8 @@ const momentSlack = time.Second
 // tally returns what was counted of a lock, nil if nothing was. Since when it
 // is held is believed of the owner that the word names, if it was attached
 // then.
-func (p picture) tally(s *Snapshot, l *LockInfo, now time.Time) *Tally {
-	i := p.word32(slotStart(l.Slot) + atSlotLast)
+func (p picture) tally(s *Snapshot, l *LockInfo) *Tally {
+	i := l.last
 	if l.Kind.latched() || !p.isTally(s, i, l.Slot) {
 		return nil
 	}
@@ -56,7 +56,7 @@ func (p picture) tally(s *Snapshot, l *LockInfo, now time.Time) *Tally {
 	if l.Owner == nil || !l.Owner.Known || since.IsZero() || p.word32(at+atTallyHolder) != tallyHolder(l.Owner.Member) {
 		return t
 	}
-	if m := s.member(l.Owner.Member); !since.Before(m.Joined.Add(-momentSlack)) && !since.After(now.Add(momentSlack)) {
+	if m := s.member(l.Owner.Member); !since.Before(m.Joined.Add(-momentSlack)) && !since.After(time.Now().Add(momentSlack)) {
 		t.HeldSince = since
 	}
 	return t
@@ -78,7 +78,7 @@ func (c *checker) checkTally(i uint32, r seenRecord) bool {
 	}
 	where := fmt.Sprintf("record %d", i)
 	words := [2]uint64{uint64(r.slot), uint64(r.owner.Index)}
-	if r.owner != (robust.Member{}) || r.slot == 0 || r.slot >= c.s.slots() || c.p.word32(slotStart(r.slot)+atSlotLast) != i {
+	if r.owner != (robust.Member{}) || r.slot == 0 || r.slot >= c.s.slots() || c.outline(r.slot).last != i {
 		c.report(Damage, "tally-stray", where, words, "counts for slot %d, which does not know it", r.slot)
 	}
 	return true

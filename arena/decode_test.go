@@ -210,7 +210,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"no segments", func(f forgery) picture { f.put32(atSegments, 0); return f.picture }, ErrDamaged, "0 segments are not in 1 … 1024", 5, false},
 		{"too many segments", func(f forgery) picture { f.put32(atSegments, 1<<31); return f.picture }, ErrDamaged, "2147483648 segments are not in", 5, false},
 		{"cut in the header", func(f forgery) picture { return f.picture[:100] }, ErrTruncated, "100 bytes, the header alone has 4096", 0, false},
-		{"cut in the slots", func(f forgery) picture { return f.picture[:segmentsStart+3*slotSize] }, ErrTruncated, "139840 bytes, its 2 segments need 606208", 2, false},
+		{"cut in the slots", func(f forgery) picture { return f.picture[:segmentsStart+3*slotSize] }, ErrTruncated, "139840 bytes, its 2 segments need 630784", 2, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s, err := Decode(tc.change(forgeBusy()))

@@ -67,59 +67,37 @@ const (
 	atRequestArrival = uint64(unsafe.Offsetof(requestRecord{}.arrival))
 )
 
-// decodeTickets goes by the records, which are the truth, and not by the
+// Tickets are decoded by the records, which are the truth, and not by the
 // chains, which may be half-made.
-func (p picture) decodeTickets(s *Snapshot) {
-	bySlot := make(map[uint32]*LockInfo)
-	for i := range s.Locks {
-		l := &s.Locks[i]
-		if l.Kind != KindSemaphore {
-			continue
-		}
-		bySlot[l.Slot] = l
-		if st := ticketState(p.word64(slotStart(l.Slot) + atSlotState)); st.exists() {
-			l.Semaphore = &SemaphoreState{Tickets: st.capacity(), Ending: st.has(ticketsEnding)}
-		}
-	}
-	if len(bySlot) == 0 {
-		return
-	}
-	p.records(s, func(i uint32, r seenRecord) {
-		l := bySlot[r.slot]
-		if l == nil || l.Semaphore == nil {
-			return
-		}
-		switch recordKind(r.kind) {
-		case recordTickets:
-			p.eachSeenTicket(i, func(number int, w ticketWord) {
-				if m, held := w.owner(); held {
-					l.Semaphore.InUse++
-					l.Semaphore.held(s, m, number)
-				}
-			})
-		case recordWanted:
-			at := recordStart(i)
-			w := TicketWaiter{
-				WaiterInfo: s.waiterInfo(r, 1), For: RequestKind(p.word32(at + atRequestMode)),
-				Tickets: int(r.count), arrival: p.word64(at + atRequestArrival),
-			}
-			l.Semaphore.Queue = append(l.Semaphore.Queue, w)
-			l.Waiting = append(l.Waiting, w.WaiterInfo)
-			if w.Known && w.Verdict != robust.Gone {
-				l.Waiters++
-			}
+
+func (p picture) addTickets(s *Snapshot, l *LockInfo, record uint32) {
+	p.eachSeenTicket(record, func(number int, w ticketWord) {
+		if m, held := w.owner(); held {
+			l.Semaphore.InUse++
+			l.Semaphore.held(s, m, number)
 		}
 	})
-	for _, l := range bySlot {
-		if l.Semaphore == nil {
-			continue
-		}
-		for k := range l.Semaphore.Holders {
-			slices.Sort(l.Semaphore.Holders[k].Numbers)
-		}
-		slices.SortFunc(l.Semaphore.Holders, func(a, b TicketHolder) int { return cmp.Compare(a.Numbers[0], b.Numbers[0]) })
-		slices.SortFunc(l.Semaphore.Queue, func(a, b TicketWaiter) int { return cmp.Compare(a.arrival, b.arrival) })
+}
+
+func (p picture) addRequest(s *Snapshot, l *LockInfo, record uint32, r seenRecord) {
+	at := recordStart(record)
+	w := TicketWaiter{
+		WaiterInfo: s.waiterInfo(r, 1), For: RequestKind(p.word32(at + atRequestMode)),
+		Tickets: int(r.count), arrival: p.word64(at + atRequestArrival),
 	}
+	l.Semaphore.Queue = append(l.Semaphore.Queue, w)
+	l.Waiting = append(l.Waiting, w.WaiterInfo)
+	if w.Known && w.Verdict != robust.Gone {
+		l.Waiters++
+	}
+}
+
+func (s *SemaphoreState) order() {
+	for k := range s.Holders {
+		slices.Sort(s.Holders[k].Numbers)
+	}
+	slices.SortFunc(s.Holders, func(a, b TicketHolder) int { return cmp.Compare(a.Numbers[0], b.Numbers[0]) })
+	slices.SortFunc(s.Queue, func(a, b TicketWaiter) int { return cmp.Compare(a.arrival, b.arrival) })
 }
 
 func (p picture) eachSeenTicket(record uint32, f func(number int, w ticketWord)) {
@@ -177,12 +155,12 @@ func (c *checker) checkTickets(i uint32, r seenRecord) bool {
 	if recordKind(r.kind) != recordTickets {
 		return true
 	}
-	latch := robust.Word(c.p.word64(slotStart(r.slot)))
+	latch := c.latched[r.slot].word
 	severity := Damage
 	if !latch.IsFree() || latch.Has(robust.Abandoned) {
 		severity = Unsettled
 	}
-	st := ticketState(c.p.word64(slotStart(r.slot) + atSlotState))
+	st := c.latched[r.slot].state
 	c.p.eachSeenTicket(i, func(number int, w ticketWord) {
 		where, words := fmt.Sprintf("ticket %d of slot %d", number, r.slot), [2]uint64{uint64(w), uint64(st)}
 		m, held := w.owner()
@@ -201,18 +179,17 @@ func (c *checker) checkTickets(i uint32, r seenRecord) bool {
 }
 
 func (c *checker) isSemaphore(slot uint32) bool {
-	life := c.p.life(slot)
+	life := c.life(slot)
 	return slot != 0 && slot < c.s.slots() && life.isLock() && Kind(life.kind()) == KindSemaphore
 }
 
 // checkSemaphore looks whether a semaphore's chain has all its tickets.
-func (c *checker) checkSemaphore(l LockInfo) {
-	if l.Kind != KindSemaphore || l.Semaphore == nil {
+func (c *checker) checkSemaphore(l *LockInfo, chain uint32) {
+	if l.Semaphore == nil {
 		return
 	}
-	at := slotStart(l.Slot)
 	first := 0
-	for i := c.p.word32(at + atSlotRecords); first < MaxTickets && i != 0; first += recordTicketCount {
+	for i := chain; first < MaxTickets && i != 0; first += recordTicketCount {
 		r := recordStart(i)
 		if recordKind(c.p.word64(r)) != recordTickets || c.p.word32(r+uint64(unsafe.Offsetof(ticketRecord{}.slot))) != l.Slot ||
 			int(c.p.word32(r+atTicketFirst)&^markBit) != first {

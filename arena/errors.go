@@ -46,6 +46,8 @@ var (
 	ErrTimeout = errors.New("timed out")
 	// ErrNotHeld: this process does not hold the lock.
 	ErrNotHeld = errors.New("not held")
+	// ErrOtherOwner: another holds the lock than the one it was to be taken from.
+	ErrOtherOwner = errors.New("held by another than was meant")
 	// ErrRobbed: an operator took the lock away from this process meanwhile.
 	ErrRobbed = errors.New("lock was taken away")
 	// ErrKind: the name is in use by a lock of another kind.

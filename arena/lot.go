@@ -2,7 +2,6 @@ package arena
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"lockd/futex"
@@ -44,9 +43,8 @@ type queue struct {
 	record uint32 // what the inspector sees of this queue
 	turns  int    // releases in a row that went to goroutines of this process
 
-	// nudged is the agent's private futex word: 1 asks it to look again at
-	// everything. It is on the heap, as the kernel's view of it needs.
-	nudged atomic.Uint32
+	// nudged is the agent's. It is on the heap, as the kernel's view of it needs.
+	nudged alarm
 
 	seen uint64 // the ticker's: the word at its last look
 }
@@ -60,9 +58,9 @@ type waiter struct {
 	parked     bool  // an agent that sleeps in Go, not at the futex
 	next, prev *waiter
 
-	// nudged is the private futex word of a readers' agent: one can be let in,
-	// and have a successor, before it has noticed.
-	nudged atomic.Uint32
+	// nudged is a readers' agent's: one can be let in, and have a successor,
+	// before it has noticed.
+	nudged alarm
 }
 
 func newWaiter() *waiter {
@@ -71,8 +69,7 @@ func newWaiter() *waiter {
 
 // nudge makes a readers' agent look again.
 func (w *waiter) nudge() {
-	w.nudged.Store(1)
-	futex.WakePrivate(&w.nudged, 1)
+	w.nudged.ring()
 }
 
 type waiterList struct{ first, last *waiter }
@@ -171,8 +168,7 @@ func (l *lot) nudgeAll() { l.all((*queue).nudge) }
 // nudge makes the agent look again: at the word, at its owner's life, at its
 // context. What the nudger has to tell must be visible before.
 func (q *queue) nudge() {
-	q.nudged.Store(1)
-	futex.WakePrivate(&q.nudged, 1)
+	q.nudged.ring()
 	q.mu.Lock()
 	if q.agent != nil {
 		q.agent.signal()

@@ -213,11 +213,14 @@ func (d *rangeDesk) linkFrom(n, i uint32) *atomic.Uint32 {
 // largest there.
 func (d *rangeDesk) lower(above, i uint32, r *rangeRecord) {
 	last := r.last.Load()
-	for n := above; n > 0; n-- {
+	for n := above; ; n-- {
 		if n < above && d.linkFrom(n, d.path[n]) == nil {
 			d.wayTo(i, r)
 			d.depth = noWay
 			d.lowerRise()
+			return
+		}
+		if n == 0 {
 			return
 		}
 		x := d.c.rangeAt(d.path[n-1])

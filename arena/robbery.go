@@ -34,6 +34,9 @@ import (
 //	robber, taken            who reclaims the word hands the record over first
 //	victim                   its records go with it
 //
+// Who holds a slot for nobody, because he has settled it or found it to be
+// another name's, and is robbed of it, notices when he lets go.
+//
 // If the victim releases before the robber takes, the record is dropped. Who
 // holds a slot that has aged under him releases it as of its new generation.
 //
@@ -74,12 +77,28 @@ func (c *core) eachRobbery(index uint32, f func(r *record, victim robust.Member)
 // Errors: ErrNotHeld if nobody living holds it, or this process does; ErrKind if it is not a
 // mutex; ErrName, ErrTableFull, ErrClosed, the context's.
 func (a *Arena) Break(ctx context.Context, name string) (Death, error) {
+	return a.breakFrom(ctx, name, robust.Member{})
+}
+
+// BreakFrom is Break for one who has looked and decided: it takes the mutex
+// away only from the member that was seen to hold it, such as LockInfo.Owner
+// shows, and returns ErrOtherOwner if another holds it by now. A member that
+// has let go and taken it again since is the one that was seen.
+func (a *Arena) BreakFrom(ctx context.Context, name string, owner robust.Member) (Death, error) {
+	if owner == (robust.Member{}) {
+		return Death{}, fmt.Errorf("arena: break %q: %w: of no member", name, ErrNotHeld)
+	}
+	return a.breakFrom(ctx, name, owner)
+}
+
+// breakFrom takes it from whoever holds it if owner is none.
+func (a *Arena) breakFrom(ctx context.Context, name string, owner robust.Member) (Death, error) {
 	c := a.core
 	if a.closed.Load() || !c.gate.enter() {
 		return Death{}, fmt.Errorf("arena: break %q: %w", name, ErrClosed)
 	}
 	defer c.gate.leave()
-	d, err := c.rob(ctx, name)
+	d, err := c.rob(ctx, name, owner)
 	if err != nil {
 		return Death{}, fmt.Errorf("arena: break %q: %w", name, err)
 	}
@@ -87,7 +106,7 @@ func (a *Arena) Break(ctx context.Context, name string) (Death, error) {
 	return d, nil
 }
 
-func (c *core) rob(ctx context.Context, name string) (Death, error) {
+func (c *core) rob(ctx context.Context, name string, meant robust.Member) (Death, error) {
 	if err := checkName(name); err != nil {
 		return Death{}, err
 	}
@@ -107,12 +126,12 @@ func (c *core) rob(ctx context.Context, name string) (Death, error) {
 		return Death{}, err
 	}
 	defer l.end()
-	d, err := c.robLatched(r, hash, name)
+	d, err := c.robLatched(r, hash, name, meant)
 	l.whole = true
 	return d, err
 }
 
-func (c *core) robLatched(r *record, hash uint64, name string) (Death, error) {
+func (c *core) robLatched(r *record, hash uint64, name string, meant robust.Member) (Death, error) {
 	p, ok := c.walkLatched(hash, name)
 	if !ok {
 		return Death{}, fmt.Errorf("%w: there is no lock of this name", ErrNotHeld)
@@ -124,6 +143,8 @@ func (c *core) robLatched(r *record, hash uint64, name string) (Death, error) {
 		return Death{}, fmt.Errorf("%w: a %v cannot be broken; end the process that holds it", ErrKind, p.kind)
 	case w.IsFree():
 		return Death{}, fmt.Errorf("%w: it is free", ErrNotHeld)
+	case meant != robust.Member{} && w.Owner() != meant:
+		return Death{}, fmt.Errorf("%w: by pid %d", ErrOtherOwner, w.PID())
 	case w.SameHolding(c.self):
 		return Death{}, fmt.Errorf("%w by another process: this one holds it", ErrNotHeld)
 	case slotLife(s.life.Load()).generation() >= robust.MaxGeneration-2:

@@ -11,6 +11,7 @@ import (
 
 	"lockd/internal/crash"
 	"lockd/internal/proc"
+	"lockd/robust"
 )
 
 func breakLock(t testing.TB, a *Arena, name string) Death {
@@ -88,6 +89,43 @@ func TestRobbedReleaseFreesNobody(t *testing.T) {
 	}
 	m.MarkConsistent()
 	m.Unlock()
+}
+
+// Who looked, and decided whom to rob, robs nobody else.
+func TestBreakFrom(t *testing.T) {
+	a := testArena(t, &Options{Logger: quiet})
+	first, second := startActor(t, a.Path(), "first"), startActor(t, a.Path(), "second")
+	first.must("held", "lock l")
+	owner := func() robust.Member {
+		s, err := ReadSnapshot(a.Path())
+		if err != nil || len(s.Locks) != 1 || s.Locks[0].Owner == nil {
+			t.Fatalf("%v, %+v", err, s)
+		}
+		return s.Locks[0].Owner.Member
+	}
+	seen := owner()
+	first.must("ok", "unlock l")
+	refused := func(want error) {
+		t.Helper()
+		if d, err := a.BreakFrom(t.Context(), "l", seen); !errors.Is(err, want) {
+			t.Errorf("robbed %+v, %v; want %v", d, err, want)
+		}
+	}
+	refused(ErrNotHeld) // it is free
+	second.must("held", "lock l")
+	refused(ErrOtherOwner)
+	second.must("ok", "unlock l")
+	a.Mutex("l").Lock()
+	refused(ErrOtherOwner)
+	a.Mutex("l").Unlock()
+	second.must("held", "lock l")
+	seen = owner()
+	if d, err := a.BreakFrom(t.Context(), "l", seen); err != nil || d.PID != second.PID() {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if d, err := a.BreakFrom(t.Context(), "l", robust.Member{}); !errors.Is(err, ErrNotHeld) {
+		t.Errorf("from nobody: %+v, %v", d, err)
+	}
 }
 
 func TestBreakRefuses(t *testing.T) {

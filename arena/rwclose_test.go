@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lockd/internal/proc"
+	"lockd/robust"
 )
 
 // Everything that can be done with an rwmutex, by several goroutines, while
@@ -212,4 +213,45 @@ func TestRWCloseOneOpening(t *testing.T) {
 		wait()
 		m.RUnlock()
 	}
+}
+
+// A fast path has taken the word and shut the gate when it finds out that
+// somebody reads, and then that its opening was closed: it gives both back.
+func TestWriterThroughClosedOpening(t *testing.T) {
+	a, b := twoOpenings(t)
+	ctx := context.Background()
+	m, other := a.RWMutex("m"), b.RWMutex("m")
+	m.Lock()
+	m.Unlock()
+	other.RLock()
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	free := func(what string) {
+		t.Helper()
+		if w := robust.Word(m.binding().slot.word.Load()); !w.IsFree() {
+			t.Errorf("after %s the word is %#x", what, w)
+		}
+		if gate := m.binding().slot.state.Load(); gate != 0 {
+			t.Errorf("after %s the gate is %#x", what, gate)
+		}
+	}
+	if err := m.LockContext(ctx); !errors.Is(err, ErrClosed) {
+		t.Errorf("LockContext: %v", err)
+	}
+	free("LockContext")
+	if !other.TryULock() {
+		t.Fatal("the word was not given back")
+	}
+	if err := m.Upgrade(ctx); !errors.Is(err, ErrClosed) {
+		t.Errorf("Upgrade: %v", err)
+	}
+	other.UUnlock()
+	free("Upgrade")
+	other.RUnlock()
+	if !other.TryLock() {
+		t.Fatal("nobody holds it, and it cannot be taken")
+	}
+	other.Unlock()
+	free("all")
 }

@@ -108,6 +108,8 @@ type LockInfo struct {
 	// Ranges is what is held of a Ranges, by its beginning, and then what waits,
 	// in order. Word and Owner are the latch of its tree.
 	Ranges []RangeInfo
+
+	last uint32 // where its tally is
 }
 
 // Held tells whether somebody, dead or alive, holds the lock, or any ticket or
@@ -182,7 +184,11 @@ func ReadSnapshot(name string) (*Snapshot, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
+	return copied(fd, path)
+}
 
+// copied reads all of the file at once.
+func copied(fd int, path string) (*Snapshot, error) {
 	image, size, err := copyFile(fd)
 	if err != nil {
 		return nil, fmt.Errorf("arena: read %s: %w", path, err)

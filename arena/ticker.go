@@ -22,6 +22,7 @@ type ticker struct {
 	mu       sync.Mutex
 	sleepers int
 	slow     bool // it looks less often than at first
+	looks    int  // at how many things in the last tick
 	hurry    chan struct{}
 	quit     chan struct{}
 	running  bool
@@ -31,6 +32,10 @@ type ticker struct {
 const (
 	tickFirst = 20 * time.Millisecond
 	tickLast  = 250 * time.Millisecond
+	// tickEach is how much more there is between two ticks for each thing that
+	// is looked at, which takes some tenths of a microsecond: so looking takes
+	// some hundredths of the time at most, however many wait.
+	tickEach = 5 * time.Microsecond
 )
 
 func (t *ticker) init(c *core) {
@@ -99,8 +104,8 @@ func (t *ticker) run() {
 			return
 		case <-t.hurry:
 			// Who has just come gets his first look soon.
-			if interval > tickFirst {
-				interval = tickFirst
+			if interval > t.first() {
+				interval = t.first()
 				timer.Reset(interval)
 				t.setSlow(false)
 			}
@@ -111,13 +116,18 @@ func (t *ticker) run() {
 			return
 		}
 		if t.tick() {
-			interval = tickFirst
+			interval = t.first()
 		} else {
 			interval = min(2*interval, tickLast)
 		}
-		t.setSlow(interval > tickFirst)
+		t.setSlow(interval > t.first())
 		timer.Reset(interval)
 	}
+}
+
+// first is the shortest time between two ticks.
+func (t *ticker) first() time.Duration {
+	return min(max(tickFirst, time.Duration(t.looks)*tickEach), tickLast)
 }
 
 func (t *ticker) setSlow(slow bool) {
@@ -141,7 +151,9 @@ func (t *ticker) tick() bool {
 			changed = true
 		}
 	}
-	for _, d := range c.dozers.list() {
+	dozers := c.dozers.list()
+	t.looks = len(queues) + len(dozers)
+	for _, d := range dozers {
 		if d.look() {
 			changed = true
 		}

@@ -101,13 +101,12 @@ func (c *core) excludeShut(q request, b *binding) error {
 type draining struct {
 	core   *core
 	cell   atomic.Pointer[record]
-	nudged atomic.Uint32
+	nudged alarm
 	seen   counts
 }
 
 func (d *draining) nudge() {
-	d.nudged.Store(1)
-	futex.WakePrivate(&d.nudged, 1)
+	d.nudged.ring()
 }
 
 func (d *draining) rouse() { d.nudge() }

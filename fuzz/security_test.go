@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lockd/arena"
+	"lockd/internal/feature"
 	"lockd/internal/proc"
 )
 
@@ -51,6 +52,7 @@ func init() {
 		os.WriteFile(own, nil, 0o666)
 		proc.Say("swaps")
 		for n := 0; ; n++ {
+			swapUnfinished(path, n)
 			os.Remove(path)
 			switch n % 6 {
 			case 0:
@@ -84,10 +86,32 @@ func TestFileMode(t *testing.T) {
 	}
 }
 
+// swapUnfinished puts a link, or a file of his own, in the place of a file that
+// somebody is about to complete, where there is no O_TMPFILE.
+func swapUnfinished(path string, n int) {
+	unfinished, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new-*"))
+	for _, name := range unfinished {
+		os.Remove(name)
+		if n%2 == 0 {
+			os.Symlink(path+".precious", name)
+		} else {
+			os.WriteFile(name, []byte("lockd\x00A1"), 0o666)
+		}
+	}
+}
+
 // Somebody else puts links, pipes and files of his own where the arena is to
-// be, all the time. What is opened is never what a link leads to, nor anybody
-// else's, and what the links lead to stays as it is.
+// be, all the time, and where it is being made. What is opened is never what a
+// link leads to, nor anybody else's, and what the links lead to stays as it is.
 func TestSwappedPath(t *testing.T) {
+	t.Run("usual", swappedPath)
+	t.Run("without O_TMPFILE", func(t *testing.T) {
+		defer feature.TmpFile.SetOff(true)()
+		swappedPath(t)
+	})
+}
+
+func swappedPath(t *testing.T) {
 	path := shmPath(t)
 	if err := os.Chmod(filepath.Dir(path), 0o777); err != nil { // not sticky: he may remove, too
 		t.Fatal(err)

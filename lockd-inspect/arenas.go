@@ -27,21 +27,21 @@ func rowOf(r *report) arenaRow {
 	if !r.whole || r.Trouble != nil {
 		return row
 	}
-	c := new(arenaCounts)
-	for l := range r.locks() {
-		c.names++
-		c.held += one(l.exclusivelyHeld())
-		c.inUse += one(l.inUse())
-		c.waiting += l.Waiters
-		c.abandoned += one(l.Abandoned)
-	}
-	for _, m := range r.Members {
-		c.alive += one(m.Alive != nil && *m.Alive)
-		c.dead += one(m.dead())
-		c.unknown += one(m.Alive == nil)
-	}
-	row.counts = c
+	row.counts = r.count()
 	return row
+}
+
+// behind is what JSON says of the arena behind a list of what is in it.
+func (r *report) behind() string {
+	return string(appendRow([]byte(`,"arena":`), keysOf(arenaColumns), arenaColumns, rowOf(r)))
+}
+
+func (c *arenaCounts) add(l *lock) {
+	c.names++
+	c.held += one(l.exclusivelyHeld())
+	c.inUse += one(l.inUse())
+	c.waiting += l.Waiters
+	c.abandoned += one(l.Abandoned)
 }
 
 func one(b bool) int {
@@ -109,6 +109,7 @@ func (t *tool) findArenas() (found []arenaRow, problems []error, err error) {
 		r, err := t.live(filepath.Join(t.folder, e.Name()))
 		if r != nil {
 			found = append(found, rowOf(r))
+			r.settled()
 			if err != nil {
 				problems = append(problems, err)
 			}
@@ -147,7 +148,7 @@ func arenasVerb() *verb {
 		if err := ordered(arenaColumns, l.sort, found); err != nil {
 			return t.misused(v, err)
 		}
-		code := write(t, l, columns, slices.Values(found), "", "arenas")
+		code := write(t, l, columns, slices.Values(found), "arenas", nil)
 		if len(found) == 0 && !l.json {
 			t.complain("no arenas in %s that you may read", t.folder)
 		}

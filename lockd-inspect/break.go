@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"lockd/arena"
+	"lockd/robust"
 )
 
 // breaker is one call of the verb.
@@ -53,7 +54,9 @@ func (b *breaker) do() int {
 	if l == nil {
 		return code
 	}
-	b.present(r, l)
+	if b.present(r, l); b.t.stdout.err != nil {
+		return exitFound // nobody has read whom it would rob
+	}
 	switch agreed, err := b.agreed(l); {
 	case err != nil:
 		return b.t.misused(b.verb, err)
@@ -67,17 +70,14 @@ func (b *breaker) do() int {
 		return exitCannotTell
 	}
 	defer a.Close()
-	if now := b.ownerNow(); now == nil || !now.same(l.Owner) {
-		b.t.complain("nothing was taken: %s holds %s no more; look again: %s", l.Owner.title(), quoted(l.bytes()), b.call("show"))
-		return exitFound
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), settlePatience)
 	defer cancel()
-	robbed, err := a.Break(ctx, l.bytes())
+	robbed, err := a.BreakFrom(ctx, l.bytes(), robust.Member{Index: l.Owner.Index, Generation: l.Owner.Generation})
 	if err != nil {
 		return b.failed(err, l)
 	}
-	return b.tell(robbed, l)
+	b.tell(robbed, l)
+	return exitFine
 }
 
 // look returns the lock if there is somebody to rob, or else what to say that is.
@@ -135,8 +135,8 @@ func (b *breaker) present(r *report, l *lock) {
 		}
 		if d, exact := l.heldFor(); exact {
 			s.line("held", "%s", cell(precise(d)))
-		} else if age := r.age(m.Joined); age != nil {
-			s.line("held", "%s at most: it attached then", age)
+		} else if most, why := r.heldAtMost(l); most != nil {
+			s.line("held", "%s at most: %s", most, why)
 		}
 	}
 	s.line("waiters", "%d", l.Waiters)
@@ -160,31 +160,19 @@ func (b *breaker) agreed(l *lock) (bool, error) {
 	return answer == "y" || answer == "yes", nil
 }
 
-// ownerNow is who holds the lock when the answer has come.
-func (b *breaker) ownerNow() *party {
-	if r, err := b.t.live(b.name); err == nil {
-		if l := r.lockNamed(b.lock); l != nil {
-			return l.Owner
-		}
-	}
-	return nil
-}
-
-func (b *breaker) tell(robbed arena.Death, l *lock) int {
+func (b *breaker) tell(robbed arena.Death, l *lock) {
 	who := (&party{PID: uint32(robbed.PID), Label: robbed.Label}).title()
 	fmt.Fprintf(b.t.stdout, "took %s away from %s\n", quoted(l.bytes()), who)
 	fmt.Fprintf(b.t.stdout, "the next owner is told that it was abandoned; to repair what it protects: %s -- COMMAND\n", b.call("run --mark-consistent"))
-	if uint32(robbed.PID) != l.Owner.PID {
-		b.t.complain("it has changed hands: pid %d was robbed, not pid %d", robbed.PID, l.Owner.PID)
-		return exitFound
-	}
 	fmt.Fprintf(b.t.stdout, "pid %d is told when it unlocks, and cannot take it before; to end it: %s\n", robbed.PID, l.Owner.entry.howToEnd())
-	return exitFine
 }
 
 func (b *breaker) failed(err error, l *lock) int {
 	end := "end the process that holds it: " + l.Owner.entry.howToEnd()
 	switch {
+	case errors.Is(err, arena.ErrOtherOwner):
+		b.t.complain("nothing was taken: %s changed hands meanwhile, %s holds it no more; look again: %s", quoted(l.bytes()), l.Owner.title(), b.call("show"))
+		return exitFound
 	case errors.Is(err, arena.ErrNotHeld):
 		b.t.complain("nothing was taken: %v; look again: %s", explained{err}, b.call("show"))
 		return exitFound

@@ -185,7 +185,7 @@ func TestBreakAsks(t *testing.T) {
 		owner.line()
 		other = hold(t, path, "other", "l")
 	})
-	if want := fmt.Sprintf("nothing was taken: pid %d (owner) holds l no more; look again: lockd-inspect show %s l", owner.Process.Pid, path); code != 1 || !strings.Contains(screen, want) {
+	if want := fmt.Sprintf("nothing was taken: l changed hands meanwhile, pid %d (owner) holds it no more; look again: lockd-inspect show %s l", owner.Process.Pid, path); code != 1 || !strings.Contains(screen, want) {
 		t.Errorf("another owner: exit code %d, %s; want %s", code, screen, want)
 	}
 	expect(t, fmt.Sprintf("held  %d\n", other.Process.Pid), "locks", path, "--no-headers", "-o", "state,pid")

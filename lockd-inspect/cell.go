@@ -108,7 +108,20 @@ func quoted(text string) string {
 	return text
 }
 
+// isSimple is true of printable ASCII, as most texts are.
+func isSimple(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
 func visible(text string) bool {
+	if isSimple(text) {
+		return true
+	}
 	if !utf8.ValidString(text) {
 		return false
 	}

@@ -22,6 +22,7 @@ func TestCell(t *testing.T) {
 		{`"x"`, `"\"x\""`, `"\"x\""`},
 		{"a\tb\x1b[0m", `"a\tb\x1b[0m"`, `"a\tb\u001b[0m"`},
 		{"\u202eevil", `"\u202eevil"`, "\"\u202eevil\""},
+		{"a\x7f\u009bm", `"a\x7f\u009bm"`, `"a\u007f\u009bm"`},
 		{"<&>", "<&>", `"<&>"`},
 		{octets(0), "0B", "0"},
 		{octets(1023), "1023B", "1023"},

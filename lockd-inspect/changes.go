@@ -19,10 +19,10 @@ func changes(before, after *report) []event {
 	c.members()
 	type place struct{ slot, generation uint32 }
 	was := make(map[place]*lock)
-	for l := range before.locks() {
+	for _, l := range before.busy() {
 		was[place{l.Slot, l.Generation}] = l
 	}
-	for l := range after.locks() {
+	for _, l := range after.busy() {
 		old := was[place{l.Slot, l.Generation}]
 		if old == nil {
 			old = &lock{Name: l.Name, Kind: l.Kind, Abandonments: l.Abandonments, Tickets: l.Tickets.without()}

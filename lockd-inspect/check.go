@@ -91,16 +91,17 @@ func (f finding) print(w *bufio.Writer, s screen) {
 	if f.Severity == "damage" || f.Severity == "deadlock" {
 		colour = red
 	}
-	fmt.Fprintf(w, "%s: %s: %s:", quoted(f.Arena), s.paint(colour, f.Severity), printable(f.Where))
+	line := func(indent int, text string) { fmt.Fprintln(w, s.wrap(text, indent+4)) }
+	head := fmt.Sprintf("%s: %s: %s:", quoted(f.Arena), s.paint(colour, f.Severity), printable(f.Where))
 	if f.lines == nil {
-		fmt.Fprintf(w, " %s", printable(f.Text))
+		head += " " + printable(f.Text)
 	}
-	fmt.Fprintln(w)
+	line(0, head)
 	for _, text := range f.lines {
-		fmt.Fprintf(w, "    %s\n", printable(text))
+		line(4, "    "+printable(text))
 	}
 	if f.Next != "" {
-		fmt.Fprintf(w, "    %s\n", printable(f.Next))
+		line(4, "    "+printable(f.Next))
 	}
 }
 
@@ -211,7 +212,7 @@ func (t *tool) cycleFindings(name string, r *report) (found []finding) {
 // lockFindings is about locks that need somebody.
 func (r *report) lockFindings() (found []finding) {
 	name := shellLine([]string{r.Arena.Name})
-	for l := range r.locks() {
+	for _, l := range r.busy() {
 		lock := shellLine([]string{l.bytes()})
 		if l.State == "abandoned" {
 			found = append(found, finding{

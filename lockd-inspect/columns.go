@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 )
@@ -186,13 +189,16 @@ func size(v any) (float64, bool) {
 	return 0, false
 }
 
-// write shows rows as a table or, under a key, as JSON; before them in the
-// object come the members of front.
-func write[R any](t *tool, l layout, columns []column[R], rows iter.Seq[R], front, key string) int {
+// write shows rows as a table or, under a key, as JSON; behind them in the
+// object comes what behind says.
+func write[R any](t *tool, l layout, columns []column[R], rows iter.Seq[R], key string, behind func() string) int {
 	w := bufio.NewWriterSize(t.stdout, 1<<16)
 	if l.json {
-		fmt.Fprintf(w, `{"format":1,%s%q:`, front, key)
+		fmt.Fprintf(w, `{"format":1,%q:`, key)
 		writeJSON(w, columns, rows)
+		if behind != nil {
+			w.WriteString(behind())
+		}
 		fmt.Fprintln(w, "}")
 	} else {
 		writeTable(w, t.screen, columns, rows, !l.noHeaders)
@@ -210,11 +216,13 @@ func (t *tool) written(w *bufio.Writer) int {
 
 // writeJSON writes an array, one row a line.
 func writeJSON[R any](w *bufio.Writer, columns []column[R], rows iter.Seq[R]) {
-	separator := "\n"
+	keys, separator := keysOf(columns), "\n"
+	var line []byte
 	w.WriteByte('[')
 	for r := range rows {
 		w.WriteString(separator)
-		w.Write(jsonRow(columns, r))
+		line = appendRow(line[:0], keys, columns, r)
+		w.Write(line)
 		separator = ",\n"
 	}
 	if separator != "\n" {
@@ -223,17 +231,47 @@ func writeJSON[R any](w *bufio.Writer, columns []column[R], rows iter.Seq[R]) {
 	w.WriteByte(']')
 }
 
-// jsonRow is an object with the columns as keys, in their order.
-func jsonRow[R any](columns []column[R], r R) []byte {
-	b := []byte{'{'}
+func keysOf[R any](columns []column[R]) (all []string) {
+	for _, c := range columns {
+		all = append(all, string(jsonValue(c.name))+":")
+	}
+	return all
+}
+
+// appendRow appends an object with the columns as keys, in their order.
+func appendRow[R any](b []byte, keys []string, columns []column[R], r R) []byte {
+	b = append(b, '{')
 	for i, c := range columns {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(b, jsonValue(c.name)...), ':')
-		b = append(b, jsonValue(c.value(r))...)
+		b = append(b, keys[i]...)
+		b = appendJSON(b, c.value(r))
 	}
 	return append(b, '}')
+}
+
+// appendJSON is encoding/json's, but quicker for what most columns have.
+func appendJSON(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return append(b, "null"...)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case int:
+		return strconv.AppendInt(b, int64(v), 10)
+	case uint16:
+		return strconv.AppendUint(b, uint64(v), 10)
+	case uint32:
+		return strconv.AppendUint(b, uint64(v), 10)
+	case uint64:
+		return strconv.AppendUint(b, v, 10)
+	case string:
+		if isSimple(v) && strings.IndexByte(v, '"') < 0 && strings.IndexByte(v, '\\') < 0 {
+			return append(append(append(b, '"'), v...), '"')
+		}
+	}
+	return append(b, jsonValue(v)...)
 }
 
 func jsonValue(v any) []byte {
@@ -243,5 +281,22 @@ func jsonValue(v any) []byte {
 	if err := e.Encode(v); err != nil {
 		panic(err) // of no type that a column has
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return inert(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+// inert is JSON in which what a terminal might obey is escaped: encoding/json
+// leaves DEL and the control characters beyond it as they are.
+func inert(text []byte) []byte {
+	if bytes.IndexFunc(text, unicode.IsControl) < 0 {
+		return text
+	}
+	var b []byte
+	for _, r := range string(text) {
+		if unicode.IsControl(r) {
+			b = fmt.Appendf(b, `\u%04x`, r)
+		} else {
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return b
 }

@@ -4,29 +4,54 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // command is the one that runs under the lock.
 type command struct {
-	*exec.Cmd
-	heirs int           // read end of a pipe whose write end the command inherits
-	ended chan struct{} // lets go of the thread that the command was forked from
+	heirs int // read end of a pipe whose write end the command inherits
+	child child
+
+	mu    sync.Mutex
+	ended bool
+}
+
+// child is a process that was started.
+type child interface {
+	// wait returns when it has ended, and keeps its pid from being given to
+	// another process until reap is called.
+	wait()
+	signal(syscall.Signal)
+	reap() syscall.WaitStatus
 }
 
 // startCommand starts the command so that it is killed if this process is.
 // What it inherits, it passes on to all that it starts.
-func startCommand(args, environment []string, stdin io.Reader, stdout, stderr io.Writer, inherit *os.File) (*command, error) {
-	c := &command{Cmd: exec.Command(args[0], args[1:]...), heirs: -1, ended: make(chan struct{})}
-	if errors.Is(c.Err, exec.ErrDot) {
-		c.Err = nil // PATH says so, and so a shell would find it
+//
+// The kernel kills the command when the thread ends that forked it: the caller
+// stays on that thread until finish.
+func startCommand(args, environment []string, streams [3]any, inherit *os.File) (*command, error) {
+	c := &command{heirs: -1}
+	e := exec.Command(args[0], args[1:]...)
+	if errors.Is(e.Err, exec.ErrDot) {
+		e.Err = nil // PATH says so, and so a shell would find it
 	}
+	if e.Err != nil {
+		if inherit != nil {
+			inherit.Close()
+		}
+		return nil, e.Err
+	}
+	var files []*os.File
 	if inherit != nil {
 		defer inherit.Close()
 		var ends [2]int
@@ -36,35 +61,21 @@ func startCommand(args, environment []string, stdin io.Reader, stdout, stderr io
 		c.heirs = ends[0]
 		life := os.NewFile(uintptr(ends[1]), "life")
 		defer life.Close()
-		files, err := afterInherited(inherit, life)
+		var err error
+		files, err = afterInherited(inherit, life)
 		defer closeAll(files)
 		if err != nil {
 			unix.Close(c.heirs)
 			return nil, err
 		}
-		c.ExtraFiles = files
 	}
-	c.Stdin, c.Stdout, c.Stderr, c.Env = stdin, stdout, stderr, environment
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-
-	// The kernel kills the command when the thread ends that forked it, so
-	// that thread has to last.
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := c.Start()
-		if errors.Is(err, syscall.ENOEXEC) { // a script without its first line: as execvp(3) does
-			script := exec.Command("/bin/sh", append([]string{c.Path}, args[1:]...)...)
-			script.Stdin, script.Stdout, script.Stderr, script.Env = stdin, stdout, stderr, environment
-			script.SysProcAttr, script.ExtraFiles = c.SysProcAttr, c.ExtraFiles
-			c.Cmd = script
-			err = c.Start()
-		}
-		started <- err
-		<-c.ended
-	}()
-	if err := <-started; err != nil {
+	runtime.LockOSThread()
+	var err error
+	if c.child, err = fork(e.Path, args, environment, streams, files); errors.Is(err, syscall.ENOEXEC) {
+		// A script without its first line: as execvp(3) does.
+		c.child, err = fork("/bin/sh", append([]string{"/bin/sh", e.Path}, args[1:]...), environment, streams, files)
+	}
+	if err != nil {
 		c.finish()
 		return nil, err
 	}
@@ -72,11 +83,63 @@ func startCommand(args, environment []string, stdin io.Reader, stdout, stderr io
 }
 
 func (c *command) finish() {
-	close(c.ended)
+	runtime.UnlockOSThread()
 	if c.heirs >= 0 {
 		unix.Close(c.heirs)
 	}
 }
+
+// fork starts a program with three streams and some files behind them.
+func fork(path string, args, environment []string, streams [3]any, files []*os.File) (child, error) {
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var fds []uintptr
+	for _, s := range streams {
+		if f, ok := s.(*os.File); ok {
+			fds = append(fds, f.Fd())
+		}
+	}
+	if len(fds) < len(streams) { // somebody has to copy
+		c := &exec.Cmd{Path: path, Args: args, Env: environment, ExtraFiles: files, SysProcAttr: attr}
+		c.Stdin, _ = streams[0].(io.Reader)
+		c.Stdout, _ = streams[1].(io.Writer)
+		c.Stderr, _ = streams[2].(io.Writer)
+		return copied{c}, c.Start()
+	}
+	for _, f := range files {
+		fds = append(fds, f.Fd())
+	}
+	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{Env: environment, Files: fds, Sys: attr})
+	if err != nil {
+		return nil, &fs.PathError{Op: "fork/exec", Path: path, Err: err}
+	}
+	return bare(pid), nil
+}
+
+// bare is a process that is known by its pid. What package os does before it
+// starts its first one costs as much as a quarter of a small command.
+type bare int
+
+func (pid bare) signal(sig syscall.Signal) { syscall.Kill(int(pid), sig) }
+
+func (pid bare) wait() {
+	for unix.Waitid(unix.P_PID, int(pid), nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+}
+
+func (pid bare) reap() (status syscall.WaitStatus) {
+	for {
+		if _, err := syscall.Wait4(int(pid), &status, 0, nil); err != syscall.EINTR {
+			return status
+		}
+	}
+}
+
+// copied is a process whose output is copied by this one.
+type copied struct{ *exec.Cmd }
+
+func (c copied) signal(sig syscall.Signal) { c.Process.Signal(sig) }
+func (c copied) wait()                     { c.Wait() }
+func (c copied) reap() syscall.WaitStatus  { return c.ProcessState.Sys().(syscall.WaitStatus) }
 
 // hasHeirs tells whether somebody still has what the command inherited.
 func (c *command) hasHeirs() bool {
@@ -126,51 +189,77 @@ type signals chan os.Signal
 
 func catchSignals() signals {
 	s := make(signals, 64)
-	for _, sig := range passedOn() {
+	s.catch(usual)
+	return s
+}
+
+// catchRest also catches those that a Go program ignores unless it asks for
+// them. Each signal that is caught costs two switches between threads: these
+// are caught while something else is waited for, and not for the shortest of
+// commands.
+func (s signals) catchRest() {
+	var rest []syscall.Signal
+	const firstRealtime, lastRealtime = 34, 64 // the C library keeps 32 and 33
+	for n := firstRealtime; n <= lastRealtime; n++ {
+		rest = append(rest, syscall.Signal(n))
+	}
+	s.catch(rest)
+}
+
+func (s signals) catch(some []syscall.Signal) {
+	for _, sig := range some {
 		if !signal.Ignored(sig) {
 			signal.Notify(s, sig)
 		}
 	}
-	return s
 }
 
 func (s signals) stop() { signal.Stop(s) }
 
-// passedOn leaves out what stops and continues: the terminal sends that to the
+// usual leaves out what stops and continues: the terminal sends that to the
 // command as well, and a stopped run keeps the lock.
-func passedOn() []os.Signal {
-	all := []os.Signal{
-		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
-		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGPWR,
-	}
-	const firstRealtime, lastRealtime = 34, 64 // the C library keeps 32 and 33
-	for n := firstRealtime; n <= lastRealtime; n++ {
-		all = append(all, syscall.Signal(n))
-	}
-	return all
+var usual = []syscall.Signal{
+	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGPWR,
 }
+
+const catchAfter = 3 * time.Millisecond
 
 // wait passes signals on until the command has ended, and returns its exit
 // code, or 128 and the signal that ended it.
 func (c *command) wait(s signals) int {
-	waited := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		c.Wait()
-		close(waited)
-	}()
-	for {
-		select {
-		case sig := <-s:
-			if sig != syscall.SIGINT && sig != syscall.SIGQUIT || !fromTerminal() {
-				c.Process.Signal(sig)
+		for {
+			select {
+			case sig := <-s:
+				c.pass(sig.(syscall.Signal))
+			case <-ended:
+				return
 			}
-		case <-waited:
-			status := c.ProcessState.Sys().(syscall.WaitStatus)
-			if status.Signaled() {
-				return 128 + int(status.Signal())
-			}
-			return status.ExitStatus()
 		}
+	}()
+	later := time.AfterFunc(catchAfter, s.catchRest)
+	defer later.Stop()
+	c.child.wait()
+	c.mu.Lock()
+	c.ended = true // its pid may be another's from now on
+	c.mu.Unlock()
+	close(ended)
+	status := c.child.reap()
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
+}
+
+func (c *command) pass(sig syscall.Signal) {
+	if (sig == syscall.SIGINT || sig == syscall.SIGQUIT) && fromTerminal() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.child.signal(sig)
 	}
 }
 

@@ -27,6 +27,9 @@ file or with - from the standard input, on any machine.`)
 			r.Problems = problems
 		}
 		code := t.writeDump(r)
+		if err == nil {
+			err = r.missed()
+		}
 		if err != nil {
 			t.complain("%v", err)
 			return exitCannotTell

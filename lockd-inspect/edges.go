@@ -16,7 +16,7 @@ func graphOf(r *report) *graph {
 			b.sessions[s.name()] = &actor{members: []*member{s.entry}, session: s}
 		}
 	}
-	for l := range r.locks() {
+	for _, l := range r.busy() {
 		b.lock(l)
 	}
 	b.deadlocks()

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"iter"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,7 +16,7 @@ type filter struct {
 	pids                     []int
 	names, kinds             []string
 
-	globs []*regexp.Regexp
+	globs []glob
 }
 
 var kinds = []string{"mutex", "rwmutex", "semaphore", "ranges"}
@@ -37,7 +37,7 @@ func (f *filter) check() error {
 		}
 	}
 	for _, pattern := range f.names {
-		g, err := glob(pattern)
+		g, err := globOf(pattern)
 		if err != nil {
 			return err
 		}
@@ -46,43 +46,100 @@ func (f *filter) check() error {
 	return nil
 }
 
-// glob makes an expression of a shell's pattern, in which, unlike for paths, *
-// also matches a slash: a lock's name has no parts.
-func glob(pattern string) (*regexp.Regexp, error) {
-	var b strings.Builder
-	b.WriteString(`(?s)\A`)
-	for i := 0; i < len(pattern); i++ {
-		switch c := pattern[i]; c {
+// glob is a shell's pattern, in which, unlike for paths, * also matches a slash:
+// a lock's name has no parts.
+type glob []globStep
+
+// globStep matches one character, or with star any number of them.
+type globStep struct {
+	star    bool
+	matches func(rune) bool
+}
+
+func globOf(pattern string) (g glob, err error) {
+	for rest := []rune(pattern); len(rest) > 0; {
+		c := rest[0]
+		rest = rest[1:]
+		switch c {
 		case '*':
-			b.WriteString(".*")
+			g = append(g, globStep{star: true})
+			continue
 		case '?':
-			b.WriteString(".")
+			g = append(g, globStep{matches: func(rune) bool { return true }})
+			continue
 		case '[':
-			end := strings.IndexByte(pattern[min(i+2, len(pattern)):], ']')
-			if end < 0 {
+			end := slices.Index(rest[min(1, len(rest)):], ']') + 1
+			if end <= 0 {
 				return nil, fmt.Errorf("pattern %s: there is no ] for a [", quotedAlways(pattern))
 			}
-			class := pattern[i+1 : i+2+end]
-			not := ""
-			if class[0] == '!' || class[0] == '^' {
-				not, class = "^", class[1:]
+			class, err := classOf(rest[:end])
+			if err != nil {
+				return nil, fmt.Errorf("pattern %s: %w", quotedAlways(pattern), err)
 			}
-			b.WriteString("[" + not + strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`, "^", `\^`).Replace(class) + "]")
-			i += 2 + end
+			g, rest = append(g, globStep{matches: class}), rest[end+1:]
+			continue
 		case '\\':
-			if i++; i == len(pattern) {
+			if len(rest) == 0 {
 				return nil, fmt.Errorf("pattern %s ends with \\", quotedAlways(pattern))
 			}
-			fallthrough
-		default:
-			b.WriteString(regexp.QuoteMeta(pattern[i : i+1]))
+			c, rest = rest[0], rest[1:]
 		}
-	}
-	g, err := regexp.Compile(b.String() + `\z`)
-	if err != nil {
-		return nil, fmt.Errorf("pattern %s: bad class", quotedAlways(pattern))
+		g = append(g, globStep{matches: func(r rune) bool { return r == c }})
 	}
 	return g, nil
+}
+
+// classOf is what stands between brackets: characters and spans of them, after
+// ! or ^ all others.
+func classOf(class []rune) (func(rune) bool, error) {
+	not := class[0] == '!' || class[0] == '^'
+	if not {
+		class = class[1:]
+	}
+	if len(class) == 0 {
+		return nil, errors.New("there is nothing between [ and ]")
+	}
+	var spans [][2]rune
+	for len(class) > 0 {
+		span := [2]rune{class[0], class[0]}
+		class = class[1:]
+		if len(class) > 1 && class[0] == '-' {
+			span[1], class = class[1], class[2:]
+		}
+		if span[0] > span[1] {
+			return nil, fmt.Errorf("%c-%c is no span", span[0], span[1])
+		}
+		spans = append(spans, span)
+	}
+	return func(r rune) bool {
+		return not != slices.ContainsFunc(spans, func(s [2]rune) bool { return s[0] <= r && r <= s[1] })
+	}, nil
+}
+
+// match tries the rest behind a star at one place after the other; what an
+// earlier star could have taken need not be tried again.
+func (g glob) match(text string) bool {
+	runes := []rune(text)
+	at, step, star, from := 0, 0, -1, 0
+	for at < len(runes) {
+		switch {
+		case step < len(g) && g[step].star:
+			star, from = step, at
+			step++
+		case step < len(g) && g[step].matches(runes[at]):
+			at++
+			step++
+		case star >= 0:
+			from++
+			at, step = from, star+1
+		default:
+			return false
+		}
+	}
+	for step < len(g) && g[step].star {
+		step++
+	}
+	return step == len(g)
 }
 
 func (f *filter) of(all iter.Seq[*lock]) iter.Seq[*lock] {
@@ -98,7 +155,7 @@ func (f *filter) of(all iter.Seq[*lock]) iter.Seq[*lock] {
 func (f *filter) passes(l *lock) bool {
 	return (!f.held || l.held()) && (!f.waiting || l.Waiters > 0) && (!f.abandoned || l.Abandoned) &&
 		(len(f.kinds) == 0 || slices.Contains(f.kinds, l.Kind)) &&
-		(len(f.globs) == 0 || slices.ContainsFunc(f.globs, func(g *regexp.Regexp) bool { return g.MatchString(l.bytes()) })) &&
+		(len(f.globs) == 0 || slices.ContainsFunc(f.globs, func(g glob) bool { return g.match(l.bytes()) })) &&
 		(len(f.pids) == 0 || slices.ContainsFunc(f.pids, func(pid int) bool {
 			return l.concerns(func(p *party) bool { return int(p.PID) == pid })
 		}))

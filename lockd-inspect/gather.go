@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"iter"
 	"os"
 	"slices"
 	"strconv"
@@ -16,9 +15,9 @@ import (
 
 // gather makes a report of a snapshot. What the host knows about the processes
 // is asked now.
-func (t *tool) gather(s *arena.Snapshot, trouble error) *report {
+func (t *tool) gather(s *arena.Skimmed, trouble error) *report {
 	r := &report{
-		Format: dumpFormat, Taken: moment(s.Taken), whole: trouble == nil || len(s.Members)+len(s.Locks) > 0,
+		Format: dumpFormat, Taken: moment(s.Taken), whole: trouble == nil,
 		Arena: arenaFacts{
 			Name: t.nameOf(s.Path), Path: s.Path, Size: octets(s.Size), Version: s.Version, Layout: fmt.Sprintf("%016x", s.LayoutHash),
 			Boot: bootText(s.BootID), Created: moment(s.Created), Segments: s.Segments, Capacity: s.Capacity(), Used: s.Bump, FenceHigh: s.FenceHigh,
@@ -36,34 +35,25 @@ func (t *tool) gather(s *arena.Snapshot, trouble error) *report {
 	r.gatherMembers(s.Members)
 	r.gatherSessions(s)
 	for _, l := range s.Latches {
-		r.Latches = append(r.Latches, &latch{l.Name, wordText(l.Word), r.owner(l.Owner)})
+		r.Latches = append(r.Latches, &latch{l.Name, word(l.Word), r.owner(l.Owner)})
 	}
-	if len(s.Locks) > inMemory {
-		r.reading = func() iter.Seq[*lock] {
-			return func(yield func(*lock) bool) {
-				for i := range s.Locks {
-					if !yield(r.lockOf(&s.Locks[i])) {
-						return
-					}
-				}
-			}
+	if s.IsLarge() {
+		r.skimmed = s
+		t.skimmed = append(t.skimmed, s)
+	} else {
+		for l := range s.EachLock() {
+			r.Locks = append(r.Locks, r.lockOf(l))
 		}
-		return r
+		slices.SortFunc(r.Locks, byName)
+		s.Close()
 	}
-	for i := range s.Locks {
-		r.Locks = append(r.Locks, r.lockOf(&s.Locks[i]))
-	}
-	slices.SortFunc(r.Locks, byName)
+	r.whole = r.whole || len(r.Members)+len(r.Locks) > 0 || s.IsLarge()
 	return r
 }
 
-// inMemory is how many locks are described at once. Of a larger arena each is
-// when its turn comes, in the order of their slots.
-const inMemory = 20000
-
 func (r *report) lockOf(i *arena.LockInfo) *lock {
 	l := &lock{
-		Name: i.Name, NameHex: hexOf(i.Name), Kind: i.Kind.String(), Slot: i.Slot, Generation: i.Generation, Word: wordText(i.Word),
+		Name: i.Name, NameHex: hexOf(i.Name), Kind: i.Kind.String(), Slot: i.Slot, Generation: i.Generation, Word: word(i.Word),
 		Owner: r.owner(i.Owner), Readers: i.Readers, Waiters: i.Waiters, Abandonments: i.Abandonments, Fence: i.Fence,
 		Named: seconds(i.Inserted), Reading: []reader{}, Waiting: []waiter{}, Ranges: []rangeHold{}, taken: time.Time(r.Taken),
 	}
@@ -225,8 +215,6 @@ func shellLine(args []string) string {
 	}
 	return strings.Join(shown, " ")
 }
-
-func wordText(w robust.Word) string { return fmt.Sprintf("%016x", uint64(w)) }
 
 func bootText(id [16]byte) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])

@@ -24,6 +24,9 @@ func (o *observer) show(ctx context.Context, interval time.Duration, count int) 
 			break
 		}
 		o.draw(frames)
+		if o.t.stdout.err != nil {
+			break
+		}
 		if frames++; frames == count {
 			break
 		}
@@ -84,14 +87,16 @@ func (o *observer) draw(frames int) {
 		o.t.stdout.Write(frame.Bytes())
 		return
 	}
-	o.t.screen = screenOf(o.t.stdout) // its size may have changed
+	o.t.screen = screenOf(o.t.stdout.to) // its size may have changed
 	o.frame(w, o.t.screen, true)
 	w.Flush()
 	lines := bytes.Split(bytes.TrimSuffix(frame.Bytes(), []byte("\n")), []byte("\n"))
 	lines = lines[:min(len(lines), max(1, o.t.screen.height-1))]
 	out := []byte("\x1b[H")
 	for _, l := range lines {
-		out = append(append(out, l...), "\x1b[K\r\n"...)
+		// Erased before and not behind: there, the cursor of a full line stands
+		// on its last character.
+		out = append(append(append(out, "\x1b[K"...), l...), "\r\n"...)
 	}
 	o.t.stdout.Write(append(out, "\x1b[J"...))
 }

@@ -215,6 +215,9 @@ func TestTopOnTerminal(t *testing.T) {
 			select {
 			case more := <-shown:
 				screen.WriteString(more)
+				if strings.Contains(screen.String(), "\x1b[K\r") {
+					t.Fatalf("it erases the end of a full line: %q", screen.String())
+				}
 			case <-late:
 				t.Fatalf("never shows %q: %q", text, screen.String())
 			}

@@ -1,9 +1,6 @@
 package main
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 func locksVerb() *verb {
 	var l layout
@@ -35,17 +32,16 @@ all of them.`+dumpHint)
 			t.complain("%v", err)
 			return exitCannotTell
 		}
-		rows := only.of(r.locks())
+		rows := only.of(r.counted())
 		if l.sort != "" {
 			all := slices.Collect(rows)
 			ordered(lockColumns, l.sort, all)
 			rows = slices.Values(all)
 		}
-		front := ""
-		if l.json {
-			front = fmt.Sprintf(`"arena":%s,`, jsonRow(arenaColumns, rowOf(r)))
+		code := write(t, l, columns, rows, "locks", r.behind)
+		if err == nil {
+			err = r.missed()
 		}
-		code := write(t, l, columns, rows, front, "locks")
 		if err != nil { // what could be read is shown
 			t.complain("%v", err)
 			return exitCannotTell

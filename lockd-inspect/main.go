@@ -8,11 +8,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 
 	"lockd/arena"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() { os.Exit(begin(os.Args[1:])) }
+
+// begin is all that this process does.
+func begin(args []string) int {
+	if len(args) > 0 && args[0] == "run" {
+		// It does one thing after the other. Goroutines that need no second
+		// thread start no second thread.
+		runtime.GOMAXPROCS(1)
+	}
+	t := toolFor(os.Stdin, os.Stdout, os.Stderr)
+	t.ends = true
+	return t.call(args)
+}
 
 // Exit codes of all verbs but run, like grep's.
 const (
@@ -23,23 +36,65 @@ const (
 
 // tool is one call of the command.
 type tool struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
-	folder         string // where bare names live
-	screen         screen // of stdout
+	stdin   io.Reader
+	stdout  *output
+	stderr  io.Writer
+	folder  string // where bare names live
+	screen  screen // of stdout
+	skimmed []*arena.Skimmed
+	ends    bool // the process does, with this call
 }
 
 // folder is another one in tests.
 var folder = arena.Dir
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	t := &tool{stdin, stdout, stderr, folder, screenOf(stdout)}
+	return toolFor(stdin, stdout, stderr).call(args)
+}
+
+func toolFor(stdin io.Reader, stdout, stderr io.Writer) *tool {
+	return &tool{stdin: stdin, stdout: &output{to: stdout}, stderr: stderr, folder: folder, screen: screenOf(stdout)}
+}
+
+// call does what one call asks for. What could not be written is no answer.
+func (t *tool) call(args []string) int {
+	defer t.close()
+	code := t.dispatch(args)
+	if err := t.stdout.err; err != nil && code < exitCannotTell {
+		t.complain("%v", err)
+		return exitCannotTell
+	}
+	return code
+}
+
+// output remembers the first error of writing.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.to.Write(b)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+func (t *tool) dispatch(args []string) int {
 	if len(args) > 0 {
 		if v := verbNamed(args[0]); v != nil {
 			return t.do(v, args[1:])
 		}
 	}
 	return t.unnamed(args)
+}
+
+// close lets go of the arenas that are still being read.
+func (t *tool) close() {
+	for _, s := range t.skimmed {
+		s.Close()
+	}
 }
 
 // complain writes an error for a person, without control characters.

@@ -42,8 +42,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		args := os.Args[2:]
 		switch os.Args[1] {
+		case "run", "demo": // started by demo, which knows of no test
+			os.Exit(begin(os.Args[1:]))
 		case asTool:
-			os.Exit(run(args, os.Stdin, os.Stdout, os.Stderr))
+			os.Exit(begin(args))
 		case asHolder:
 			holder(args[0], args[1], args[2:])
 			os.Exit(0)
@@ -65,7 +67,7 @@ func TestMain(m *testing.M) {
 	}
 	// A shell starts what runs in its background with some signals ignored,
 	// and what is ignored stays so in all that we start. What is caught does not.
-	for _, sig := range passedOn() {
+	for _, sig := range usual {
 		if signal.Ignored(sig) {
 			signal.Notify(make(chan os.Signal, 1), sig)
 		}
@@ -194,7 +196,8 @@ func check(number string) {
 
 func tellSignals() {
 	caught := make(chan os.Signal, 16)
-	signal.Notify(caught, passedOn()...)
+	signals(caught).catch(usual)
+	signals(caught).catchRest()
 	fmt.Println("ready")
 	for sig := range caught {
 		fmt.Println(sig)

@@ -3,11 +3,15 @@ package main
 import (
 	"cmp"
 	"encoding/hex"
-	"iter"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"lockd/arena"
+	"lockd/robust"
 )
 
 // report is an arena as it was at a moment, with what the host knew about its
@@ -26,9 +30,13 @@ type report struct {
 	Problems  []problem        `json:"problems"`
 	Locks     []*lock          `json:"locks"`
 
-	whole   bool // members and locks could be read
-	dumped  bool // it was not taken now
-	reading func() iter.Seq[*lock]
+	whole  bool // members and locks could be read
+	dumped bool // it was not taken now
+	// Of a large arena the locks are not in Locks: each is described when its
+	// turn comes, in the order of their slots.
+	skimmed *arena.Skimmed
+	counts  *arenaCounts // nil until they are counted
+	noted   []*lock      // see busy
 	// numberOf finds the numbers of sessions by their records.
 	numberOf map[uint32]*uint32
 }
@@ -98,7 +106,7 @@ type lock struct {
 	State        string      `json:"state"`
 	Slot         uint32      `json:"slot"`
 	Generation   uint32      `json:"generation"`
-	Word         string      `json:"word"`
+	Word         word        `json:"word"`
 	Owner        *party      `json:"owner"`
 	Gate         *string     `json:"gate"` // of an rwmutex: open, draining or shut
 	Readers      int         `json:"readers"`
@@ -161,7 +169,7 @@ type death struct {
 
 type latch struct {
 	Name  string `json:"name"`
-	Word  string `json:"word"`
+	Word  word   `json:"word"`
 	Owner *party `json:"owner"`
 }
 
@@ -231,12 +239,17 @@ func (r *report) memberByIndex(index uint16) *member {
 	return r.Members[i]
 }
 
-// locks are all that have a name; those of a small arena by name.
-func (r *report) locks() iter.Seq[*lock] {
-	if r.reading != nil {
-		return r.reading()
-	}
-	return slices.Values(r.Locks)
+// word is an owner word: 16 hexadecimal digits.
+type word robust.Word
+
+func (w word) String() string { return fmt.Sprintf("%016x", uint64(w)) }
+
+func (w word) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
+
+func (w *word) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 16, 64)
+	*w = word(n)
+	return err
 }
 
 // age is how long before the report was taken something was, or nothing.

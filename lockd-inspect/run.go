@@ -152,7 +152,9 @@ func (r *runner) parse(rest []string) error {
 
 func (r *runner) do() int {
 	caught := catchSignals()
-	defer caught.stop()
+	if !r.t.ends {
+		defer caught.stop()
+	}
 	o := openOptions(shellLine(r.command), r.trust)
 	o.ByteOnly, o.TrackHold = true, true
 	a, err := arena.Open(r.t.path(r.arena), o)
@@ -186,11 +188,11 @@ func (r *runner) do() int {
 
 // acquire returns why the lock is not held, or neither.
 func (r *runner) acquire(h grip, caught signals) (syscall.Signal, error) {
+	if h.try() {
+		return 0, nil
+	}
 	limit := r.patience
 	if r.nonblock || limit.limited && limit.limit == 0 {
-		if h.try() {
-			return 0, nil
-		}
 		// That says nothing about why: the lock may be held, or the name bad.
 		limit = patience{grace, true}
 	}
@@ -200,6 +202,7 @@ func (r *runner) acquire(h grip, caught signals) (syscall.Signal, error) {
 		ctx, cancel = context.WithTimeout(ctx, limit.limit)
 		defer cancel()
 	}
+	go caught.catchRest()
 	interrupted := make(chan syscall.Signal, 1)
 	go func() {
 		select {
@@ -236,7 +239,7 @@ func (r *runner) underLock(a *arena.Arena, h grip, caught signals) (code int, he
 		}
 		environment = append(environment, actorVariable+"="+actorHere())
 	}
-	c, err := startCommand(r.command, environment, r.t.stdin, r.t.stdout, r.t.stderr, inherit)
+	c, err := startCommand(r.command, environment, [3]any{r.t.stdin, r.t.stdout.to, r.t.stderr}, inherit)
 	switch {
 	case errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		r.t.complain("cannot run %s: %v", quoted(r.command[0]), err)

@@ -130,6 +130,56 @@ func TestRunLikeFlock(t *testing.T) {
 	}
 }
 
+// What a command leaves in the background keeps the lock, or with -o does not,
+// in nested calls too: as flock(1) does it.
+func TestRunBackgroundLikeFlock(t *testing.T) {
+	flock, err := exec.LookPath("flock")
+	if err != nil {
+		t.Skip("there is no flock(1) here to compare with")
+	}
+	const ours, theirs = "ours", "theirs"
+	for _, tc := range []struct {
+		name   string
+		nested bool
+		flags  []string
+		busy   int // exit code of the next while the child in the background runs
+	}{{"plain", false, nil, 1}, {"closed", false, []string{"-o"}, 0}, {"nested", true, nil, 1}} {
+		for _, which := range []string{ours, theirs} {
+			t.Run(tc.name+"/"+which, func(t *testing.T) {
+				dir := t.TempDir()
+				tool := func(flags []string, lock string, command ...string) []string {
+					if which == theirs {
+						return append(append(append([]string{flock}, flags...), filepath.Join(dir, lock)), command...)
+					}
+					return append(append(append([]string{self(t), asTool, "run"}, flags...), filepath.Join(dir, lock), "l", "--"), command...)
+				}
+				end, finish := fifo(t)
+				command := []string{"sh", "-c", `"$0" "$@" & exit 5`, self(t), asUntil, end}
+				if tc.nested {
+					command = tool(nil, "inner", command...)
+				}
+				line := tool(tc.flags, "outer", command...)
+				p := startWith(t, func(c *exec.Cmd) { c.Path, c.Args = line[0], line })
+				p.pid()
+				if code := p.exit(); code != 5 {
+					t.Errorf("exit code %d, want 5", code)
+				}
+				try := func() int {
+					line := tool([]string{"-n"}, "outer", "true")
+					c := exec.Command(line[0], line[1:]...)
+					c.Run()
+					return c.ProcessState.ExitCode()
+				}
+				if code := try(); code != tc.busy {
+					t.Errorf("while the child runs: exit code %d, want %d", code, tc.busy)
+				}
+				finish()
+				eventually(t, "the lock is free", func() bool { return try() == 0 })
+			})
+		}
+	}
+}
+
 func TestRunHoldsTheLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a")
 	end, finish := fifo(t)

@@ -203,6 +203,7 @@ func TestPossibleDeadlock(t *testing.T) {
 	if code != 1 || !strings.Contains(stdout, ": possible deadlock: ") || strings.Contains(stdout, ": deadlock: ") {
 		t.Errorf("exit code %d, %s", code, stdout)
 	}
+	look(t, path, "p")
 }
 
 func waiterOf(t *testing.T, path, lock string) int {

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"strings"
 	"unicode"
 
 	"golang.org/x/sys/unix"
@@ -41,8 +42,7 @@ type colour string
 const (
 	plain colour = ""
 	faint colour = "2"
-	green colour = "32"
-	amber colour = "33"
+	amber colour = "35" // magenta, which can be read on white as well, unlike yellow
 	red   colour = "31"
 	bold  colour = "1"
 )
@@ -56,6 +56,9 @@ func (s screen) paint(c colour, text string) string {
 
 // width is how many columns of a terminal a text takes.
 func width(text string) int {
+	if isSimple(text) {
+		return len(text)
+	}
 	n := 0
 	for _, r := range text {
 		n += runeWidth(r)
@@ -81,6 +84,41 @@ func runeWidth(r rune) int {
 		return 2
 	}
 	return 1
+}
+
+// wrap breaks a text at blanks where a terminal ends, and begins the lines that
+// follow with blanks. Off a terminal the text stays as it is.
+func (s screen) wrap(text string, indent int) string {
+	if !s.isTerminal() || plainWidth(text) <= s.width {
+		return text
+	}
+	lead := len(text) - len(strings.TrimLeft(text, " "))
+	lines, line := []string{}, text[:lead]
+	for i, word := range strings.Split(text[lead:], " ") {
+		switch {
+		case i == 0:
+			line += word
+		case plainWidth(line)+1+plainWidth(word) <= s.width:
+			line += " " + word
+		default:
+			lines, line = append(lines, strings.TrimRight(line, " ")), strings.Repeat(" ", indent)+word
+		}
+	}
+	return strings.Join(append(lines, line), "\n")
+}
+
+// plainWidth is that of a text that may be painted.
+func plainWidth(text string) int {
+	n := width(text)
+	for rest := text; ; {
+		_, after, painted := strings.Cut(rest, "\x1b[")
+		if !painted {
+			return n
+		}
+		code, after, _ := strings.Cut(after, "m")
+		n -= width("\x1b[" + code + "m")
+		rest = after
+	}
 }
 
 // cut shortens a text to a width, and says so by its last character.

@@ -105,7 +105,7 @@ func (s *semaphorist) list(name string) int {
 	if err := ordered(semColumns, s.layout.sort, rows); err != nil {
 		return s.t.misused(s.verb, err)
 	}
-	code := write(s.t, s.layout, columns, slices.Values(rows), "", "semaphores")
+	code := write(s.t, s.layout, columns, slices.Values(rows), "semaphores", nil)
 	if err != nil {
 		s.t.complain("%v", err)
 		return exitCannotTell
@@ -115,7 +115,7 @@ func (s *semaphorist) list(name string) int {
 
 func semaphoresOf(r *report) iter.Seq[*lock] {
 	return func(yield func(*lock) bool) {
-		for l := range r.locks() {
+		for _, l := range r.busy() {
 			if l.Tickets != nil && !yield(l) {
 				return
 			}

@@ -64,7 +64,7 @@ func (s *session) title() string {
 	return text
 }
 
-func (r *report) gatherSessions(s *arena.Snapshot) {
+func (r *report) gatherSessions(s *arena.Skimmed) {
 	r.numberOf = make(map[uint32]*uint32)
 	byRecord := make(map[uint32]*session)
 	for _, i := range s.Sessions {
@@ -81,15 +81,15 @@ func (r *report) gatherSessions(s *arena.Snapshot) {
 		r.Sessions = append(r.Sessions, x)
 		r.numberOf[i.Record], byRecord[i.Record] = &x.Number, x
 	}
-	for i := range s.Locks {
-		for _, p := range s.Locks[i].Ranges {
-			if x := byRecord[p.Session]; x != nil && !p.Waiting {
-				x.holdsRange(&s.Locks[i], p.Mode.String())
-			}
-		}
-	}
 	if len(s.Sessions) == 0 {
 		return
+	}
+	for l := range s.EachLock() {
+		for _, p := range l.Ranges {
+			if x := byRecord[p.Session]; x != nil && !p.Waiting {
+				x.holdsRange(l, p.Mode.String())
+			}
+		}
 	}
 	name := func(n arena.WaitNode) sessionName { return sessionName{n.Index, n.Generation, n.Number} }
 	for _, c := range s.WaitGraph().Deadlocks {

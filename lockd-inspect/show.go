@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
+
+	"lockd/arena"
 )
 
 func showVerb() *verb {
 	v := newVerb("show", "ARENA LOCK", "one lock whole: owner, waiters in order, readers, tickets, ranges, last death", `Shows all that is known about one lock. A name that the lists show quoted may
 be given as it is shown there. When an owner took a lock is recorded if its process
 tracks what it holds, as do those of lockd-inspect run; of another, what is said is
-how long that can be at most, for it attached then.`+dumpHint)
+how long ago that can be at most: it attached then, or the owner before it ended.`+dumpHint)
 	asJSON := v.flags.Bool("json", false, "JSON: the lock as a dump has it")
 	v.takes = []argument{anArena, aLock}
 	v.run = func(t *tool, args []string) int {
@@ -36,7 +39,7 @@ how long that can be at most, for it attached then.`+dumpHint)
 		}
 		w := bufio.NewWriter(t.stdout)
 		if *asJSON {
-			fmt.Fprintf(w, "{\"format\":1,\"arena\":%s,\"lock\":%s}\n", jsonRow(arenaColumns, rowOf(r)), jsonValue(l))
+			fmt.Fprintf(w, "{\"format\":1,\"lock\":%s%s}\n", jsonValue(l), r.behind())
 		} else {
 			s := &sheet{w: w, t: t, r: r}
 			s.show(l)
@@ -52,7 +55,7 @@ how long that can be at most, for it attached then.`+dumpHint)
 // lockNamed also understands names as the lists show them.
 func (r *report) lockNamed(name string) *lock {
 	find := func(name string) *lock {
-		for l := range r.locks() {
+		for l := range r.locksLike(func(i *arena.LockInfo) bool { return i.Name == name }) {
 			if l.bytes() == name {
 				return l
 			}
@@ -73,10 +76,10 @@ const mostNamed = 10
 
 func (r *report) locksThere() string {
 	var all []string
-	n := 0
+	n := r.count().names
 	for l := range r.locks() {
-		if n++; n <= mostNamed {
-			all = append(all, quoted(l.bytes()))
+		if all = append(all, quoted(l.bytes())); len(all) == mostNamed {
+			break
 		}
 	}
 	switch {
@@ -95,9 +98,11 @@ type sheet struct {
 	r *report
 }
 
+const keyWidth = 13
+
 func (s *sheet) line(key, format string, args ...any) {
-	text := fmt.Sprintf("%-13s %s", key, fmt.Sprintf(format, args...))
-	fmt.Fprintln(s.w, strings.TrimRight(text, " "))
+	text := fmt.Sprintf("%-*s %s", keyWidth, key, fmt.Sprintf(format, args...))
+	fmt.Fprintln(s.w, s.t.screen.wrap(strings.TrimRight(text, " "), keyWidth+1))
 }
 
 func (s *sheet) show(l *lock) {
@@ -109,8 +114,8 @@ func (s *sheet) show(l *lock) {
 		s.party("owner", l.Owner, s.inSessions(s.r.holding(l.Owner.entry, l.Slot)))
 		if d, exact := l.heldFor(); exact {
 			s.line("held", "%s, since %s", cell(precise(d)), cell(l.Tally.HeldSince))
-		} else if m := l.Owner.entry; m != nil && s.r.age(m.Joined) != nil {
-			s.line("held", "%s at most: it attached then", s.r.age(m.Joined))
+		} else if most, why := s.r.heldAtMost(l); most != nil {
+			s.line("held", "%s at most: %s", most, why)
 		}
 	} else if l.Owner != nil {
 		s.party("latch", l.Owner, "")
@@ -160,6 +165,19 @@ func (s *sheet) show(l *lock) {
 		s.line("  last", "pid %d (%s) %s, %s ago (%s)", d.PID, quoted(d.Label), ended(d.Cause), cell(s.r.age(d.When)), cell(d.When))
 	}
 	s.line("in the table", "slot %d, generation %d, word %s, since %s after boot", l.Slot, l.Generation, l.Word, cell(l.Named))
+}
+
+// heldAtMost is for how long the owner of a lock can have held it: when it was
+// taken is nowhere written.
+func (r *report) heldAtMost(l *lock) (most any, why string) {
+	m, d := l.Owner.entry, l.LastDeath
+	if m == nil || !m.Joined.isSet() {
+		return nil, ""
+	}
+	if d != nil && time.Time(d.When).After(time.Time(m.Joined)) {
+		return r.age(d.When), "its owner before ended then"
+	}
+	return r.age(m.Joined), "it attached then"
 }
 
 // inSessions names the sessions that hold or wait, of the process before them.

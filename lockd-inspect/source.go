@@ -55,6 +55,16 @@ func (t *tool) live(name string) (*report, error) {
 	return t.gather(s, err), err
 }
 
+// settled is live for verbs that look again and again at what is busy.
+func (t *tool) settled(name string) (*report, error) {
+	r, err := t.live(name)
+	if r != nil {
+		r.settled()
+		t.skimmed = nil
+	}
+	return r, err
+}
+
 // dumpBegins is how each dump begins: the first key is its format.
 const dumpBegins = `{"format":`
 
@@ -159,9 +169,9 @@ func (r *report) link() error {
 }
 
 // read takes a snapshot and explains, if it cannot be had, what to do next.
-func (t *tool) read(name string) (*arena.Snapshot, error) {
+func (t *tool) read(name string) (*arena.Skimmed, error) {
 	path := t.path(name)
-	s, err := arena.ReadSnapshot(path)
+	s, err := arena.Skim(path)
 	switch {
 	case errors.Is(err, arena.ErrNotExist) && strings.Contains(name, "/"):
 		return nil, fmt.Errorf("no arena at %s; %s", quoted(path), t.arenasThere())

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
@@ -142,8 +141,6 @@ func (g *graph) draw(w, labels io.Writer, e *edge, boxes map[*actor]*box, marked
 	fmt.Fprintf(labels, `<text x="%.0f" y="%.0f" fill="%s" stroke="#fff" stroke-width="3" paint-order="stroke">%s</text>`+"\n", labelX, labelY, colour, escaped(g.caption(e)))
 }
 
-func escaped(text string) string {
-	var b strings.Builder
-	xml.EscapeText(&b, []byte(printable(text)))
-	return b.String()
-}
+var inXML = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;")
+
+func escaped(text string) string { return inXML.Replace(printable(text)) }

@@ -2,10 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"iter"
-	"slices"
-	"strings"
 )
 
 // sampled is how many rows decide how wide the columns are. Those below are
@@ -24,11 +23,15 @@ func writeTable[R any](w *bufio.Writer, s screen, columns []column[R], rows iter
 	if headers {
 		p.add(head, nil)
 	}
+	var cells []string
+	var colours []colour
 	for r := range rows {
-		cells, colours := make([]string, len(columns)), make([]colour, len(columns))
+		if !p.fixed {
+			cells, colours = make([]string, len(columns)), make([]colour, len(columns))
+		}
 		for i, c := range columns {
 			cells[i] = cell(c.value(r))
-			if c.colour != nil {
+			if colours[i] = plain; c.colour != nil {
 				colours[i] = c.colour(r)
 			}
 		}
@@ -46,6 +49,7 @@ type printer struct {
 	widths  []int
 	waiting []line
 	fixed   bool
+	line    []byte
 }
 
 type line struct {
@@ -112,24 +116,34 @@ func (p *printer) shrink() {
 }
 
 func (p *printer) print(l line) {
-	var b strings.Builder
+	b := p.line[:0]
 	for i, text := range l.cells {
 		if p.screen.width > 0 && !p.numbers[i] {
 			text = cut(text, p.widths[i])
 		}
-		blanks := strings.Repeat(" ", max(0, p.widths[i]-width(text)))
+		blanks := max(0, p.widths[i]-width(text))
 		if l.colours != nil {
 			text = p.screen.paint(l.colours[i], text)
 		}
-		if p.numbers[i] {
-			text = blanks + text
-		} else if slices.ContainsFunc(l.cells[i+1:], func(s string) bool { return s != "" }) {
-			text += blanks
-		}
 		if i > 0 {
-			b.WriteString(gap)
+			b = append(b, gap...)
 		}
-		b.WriteString(text)
+		if p.numbers[i] {
+			b = appendBlanks(b, blanks)
+			b = append(b, text...)
+		} else {
+			b = append(b, text...)
+			b = appendBlanks(b, blanks)
+		}
 	}
-	p.w.WriteString(strings.TrimRight(b.String(), " ") + "\n")
+	b = append(bytes.TrimRight(b, " "), '\n')
+	p.w.Write(b)
+	p.line = b
+}
+
+func appendBlanks(b []byte, n int) []byte {
+	for range n {
+		b = append(b, ' ')
+	}
+	return b
 }

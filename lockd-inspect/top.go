@@ -113,13 +113,13 @@ type observer struct {
 
 // look takes one report. What was not seen before starts anew.
 func (o *observer) look() error {
-	r, err := o.t.live(o.name)
+	r, err := o.t.settled(o.name)
 	if err != nil {
 		return err
 	}
 	o.report = r
 	now := make(map[[2]uint32]*tracked)
-	for l := range r.locks() {
+	for _, l := range r.busy() {
 		id := [2]uint32{l.Slot, l.Generation}
 		k := o.locks[id]
 		if k == nil {

@@ -26,7 +26,7 @@ func (g *graph) writeTree(w *bufio.Writer, s screen) {
 	for _, c := range t.cycles {
 		fmt.Fprintln(w, s.paint(red, c.name()+":"))
 		for _, text := range c.explain() {
-			t.line("  ", text)
+			fmt.Fprintln(w, s.wrap("  "+printable(text), 6))
 		}
 		fmt.Fprintln(w)
 	}

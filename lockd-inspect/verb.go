@@ -34,17 +34,34 @@ const (
 	aSemAction argument = "semaphore's action"
 )
 
-func verbs() []*verb {
-	return []*verb{
-		arenasVerb(), locksVerb(), showVerb(), whoVerb(), graphVerb(), topVerb(), watchVerb(), checkVerb(), dumpVerb(),
-		metricsVerb(), runVerb(), semVerb(), settleVerb(), breakVerb(), rmVerb(), completionVerb(), helpVerb(), versionVerb(),
+// makers makes each verb by its name.
+func makers() []maker {
+	return []maker{
+		{"arenas", arenasVerb}, {"locks", locksVerb}, {"show", showVerb}, {"who", whoVerb}, {"graph", graphVerb}, {"top", topVerb},
+		{"watch", watchVerb}, {"check", checkVerb}, {"dump", dumpVerb}, {"metrics", metricsVerb}, {"run", runVerb}, {"sem", semVerb},
+		{"settle", settleVerb}, {"break", breakVerb}, {"rm", rmVerb}, {"demo", demoVerb}, {"completion", completionVerb},
+		{"help", helpVerb}, {"version", versionVerb},
 	}
 }
 
+type maker struct {
+	name string
+	make func() *verb
+}
+
+func verbs() (all []*verb) {
+	for _, m := range makers() {
+		all = append(all, m.make())
+	}
+	return all
+}
+
+// verbNamed makes just the one.
 func verbNamed(name string) *verb {
-	all := verbs()
-	if i := slices.IndexFunc(all, func(v *verb) bool { return v.name == name }); i >= 0 {
-		return all[i]
+	for _, m := range makers() {
+		if m.name == name {
+			return m.make()
+		}
 	}
 	return nil
 }

@@ -304,6 +304,27 @@ func TestViewComplains(t *testing.T) {
 	}
 }
 
+// An answer that cannot be written is none.
+func TestUnwritten(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	path := filepath.Join(t.TempDir(), "a")
+	hold(t, path, "holder", "l")
+	for _, args := range append(looking(path, "l"), []string{"help"}, []string{"help", "run"}, []string{"version"}, []string{"completion", "fish"},
+		[]string{"top", path}, []string{"watch", path}, []string{"settle", path}, []string{"demo"}, []string{"break", path, "l", "--yes"}) {
+		var stderr strings.Builder
+		if code := run(args, nil, full, &stderr); code != 2 || strings.Count(stderr.String(), "no space left on device") != 1 {
+			t.Errorf("%q: exit code %d, %q", args, code, stderr.String())
+		}
+	}
+	if _, stdout, _ := call(nil, path, "--no-headers", "-o", "state"); stdout != "held\n" {
+		t.Errorf("it was taken away, and nobody has read from whom: %s", stdout)
+	}
+}
+
 func TestViewWithoutPermission(t *testing.T) {
 	dir := t.TempDir()
 	// Others have to get at the file to be refused by it.

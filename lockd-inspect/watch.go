@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/signal"
@@ -54,7 +53,7 @@ how fast the locks are. It ends when the arena is removed.
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
-		before, err := t.live(name)
+		before, err := t.settled(name)
 		if err != nil {
 			t.complain("%v", err)
 			return exitCannotTell
@@ -72,7 +71,7 @@ how fast the locks are. It ends when the arena is removed.
 				return exitFine
 			case <-ticks.C:
 			}
-			after, err := t.live(name)
+			after, err := t.settled(name)
 			if err != nil {
 				t.complain("%v", err)
 				return exitCannotTell
@@ -103,7 +102,7 @@ const blurredLooks = 4
 // isBlurred tells whether the report names a process that came while the
 // arena was being read, after the table of processes was.
 func (r *report) isBlurred() bool {
-	for l := range r.locks() {
+	for _, l := range r.busy() {
 		if l.Owner != nil && !l.Owner.known() ||
 			slices.ContainsFunc(l.Reading, func(x reader) bool { return !x.known() }) ||
 			slices.ContainsFunc(l.Waiting, func(x waiter) bool { return !x.known() }) {
@@ -115,7 +114,8 @@ func (r *report) isBlurred() bool {
 
 func (t *tool) tell(e event, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(t.stdout).Encode(e)
+		_, err := fmt.Fprintf(t.stdout, "%s\n", jsonValue(e))
+		return err
 	}
 	lock := none
 	if e.Lock != nil {

@@ -153,7 +153,7 @@ func memberRows(r *report) []memberRow {
 			row.holds = append(row.holds, h)
 		}
 	}
-	for l := range r.locks() {
+	for _, l := range r.busy() {
 		if l.Owner != nil && !l.isLatched() {
 			hold(l.Owner, holding{l.bytes(), l.Kind, l.ownersMode(), 1, nil, nil})
 		}
@@ -242,15 +242,11 @@ PID, SESSION, LABEL, HOLDS, WAITS, WAITING, PROCESS are their columns.`+dumpHint
 		if wrong != nil {
 			return t.misused(v, wrong)
 		}
-		front := ""
-		if l.json {
-			front = fmt.Sprintf(`"arena":%s,`, jsonRow(arenaColumns, rowOf(r)))
-		}
 		var code int
 		if *bySession {
-			code = write(t, l, ofSessions, slices.Values(sessions), front, "sessions")
+			code = write(t, l, ofSessions, slices.Values(sessions), "sessions", r.behind)
 		} else {
-			code = write(t, l, columns, slices.Values(rows), front, "members")
+			code = write(t, l, columns, slices.Values(rows), "members", r.behind)
 		}
 		switch {
 		case err != nil:

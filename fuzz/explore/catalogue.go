@@ -15,6 +15,9 @@ type Variant struct {
 	Model, Sound    *Model
 }
 
+// addVariant is told of a broken variant.
+type addVariant func(protocol, what string, broken, sound *Model)
+
 // Found is how a variant was found out.
 type Found struct {
 	Variant
@@ -23,6 +26,10 @@ type Found struct {
 
 // Find explores a variant until it is found out, or so many states were seen.
 func (v Variant) Find(limit int) Found { return Found{v, v.Model.Explore(limit)} }
+
+// IsSound tells whether the sound protocol, in as many states as its variant
+// was found out in, is not: else what found the variant out shows nothing.
+func (f Found) IsSound() bool { return f.Sound.Explore(f.States).Violation == "" }
 
 // VariantHeader names the columns of a Found.
 const VariantHeader = "protocol   broken variant                                      states  steps  what came of it"
@@ -153,7 +160,7 @@ func Variants() []Variant {
 	members("a ticket returned by two settlers", MembersSetup{Entries: 3, Corpse: true})
 	members("joins before it has locked its byte", MembersSetup{})
 
-	for _, variants := range []func(func(string, string, *Model, *Model)){sizesVariants, rangesVariants, sessionsVariants, robberyVariants} {
+	for _, variants := range []func(addVariant){sizesVariants, rangesVariants, sessionsVariants, robberyVariants} {
 		variants(func(protocol, what string, broken, sound *Model) {
 			all = append(all, Variant{protocol, what, broken, sound})
 		})

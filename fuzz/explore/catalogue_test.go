@@ -29,7 +29,7 @@ func TestSituations(t *testing.T) {
 // variantStates is in how many states a variant must be found out, and
 // soundStates in how many of the same situation the sound protocol must not be.
 const (
-	variantStates = 250_000
+	variantStates = 500_000
 	soundStates   = 6_000
 )
 

@@ -105,7 +105,7 @@ func (x *robbery) handOver(p *P, r int, planned uint64, victim robust.Member) {
 	if !p.CAS(x.owner[r], planned, theirs) {
 		return
 	}
-	if p.Load(x.entry[processOf(victim)]) == 0 && x.setup.Break != "hands over to who was settled" {
+	if p.Load(x.entry[processOf(victim)]) == 0 {
 		p.CAS(x.owner[r], theirs, 0)
 	}
 }
@@ -195,11 +195,11 @@ func (x *robbery) evict(p *P) {
 	p.Call(func() uint64 {
 		x.forgetRobberies(p)
 		free := robust.Free(life.Generation())
-		if x.lifeOf(p) != life || p.Load(x.state) != 0 && x.setup.Break != "a slot with robberies is evicted" ||
+		if x.lifeOf(p) != life || p.Load(x.state) != 0 ||
 			!p.CAS(x.word, uint64(free), uint64(robust.Free(life.Generation()+1))) {
 			return 0
 		}
-		if p.Load(x.state) != 0 && x.setup.Break != "a slot with robberies is evicted" {
+		if p.Load(x.state) != 0 {
 			p.CAS(x.word, uint64(robust.Free(life.Generation()+1)), uint64(free))
 			return 0
 		}

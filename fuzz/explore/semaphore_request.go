@@ -218,7 +218,7 @@ func (x *semaphore) mendNone(p *P) {
 
 func (x *semaphore) mendWord(p *P, at Addr, st words.Tickets) {
 	w := words.Ticket(p.Load(at))
-	if w == 0 && x.setup.Break != "a mender leaves closed what was closed" {
+	if w == 0 {
 		p.CAS(at, 0, uint64(st.Free()))
 		return
 	}

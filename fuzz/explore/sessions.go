@@ -150,7 +150,9 @@ func NewSessions(setup SessionsSetup) *Model {
 		m.Mortal = func(process int) bool { return slices.Contains(setup.Mortal, process) }
 	}
 	m.Killed = x.killed
-	m.Goal = m.AllIdle
+	if len(setup.Begin) == 0 { // who begins with a mutex is not idle
+		m.Goal = m.AllIdle
+	}
 	return m
 }
 
@@ -160,61 +162,6 @@ func (x *sessions) process(p *P) int { return x.Actors[p.Self].Process }
 
 // self is the owner word of a session's mutexes: it says which process.
 func (x *sessions) self(i int) uint64 { return uint64(selfOf(x.setup.Processes[i])) }
-
-func (x *sessions) killed(s *State, k int) {
-	x.excuse(s)
-	for i, process := range x.setup.Processes {
-		if process != k {
-			continue
-		}
-		for _, at := range [][]Addr{x.seq, x.round, x.mu, x.entered, x.convicted, x.stop, x.waiting} {
-			s.Mem[at[i]] = 0
-		}
-		s.Mem[x.doomed] &^= 1 << i
-		for _, at := range x.holder {
-			if s.Mem[at] == uint64(i+1) {
-				s.Mem[at] = 0
-			}
-		}
-	}
-	s.Mem[x.excused[k]] = 0
-}
-
-func (x *sessions) cancel(s *State, i int) bool {
-	if s.Mem[x.waiting[i]] == 0 || s.Mem[x.stop[i]] != 0 {
-		return false
-	}
-	s.Mem[x.stop[i]] |= byContext
-	return true
-}
-
-// deadlocked tells whether a session is in a deadlock in truth: it is in a
-// circle of which nobody has given up, or is a victim.
-func (x *sessions) deadlocked(s *State, i int) bool {
-	at := i
-	for range x.wait {
-		if s.Mem[x.waiting[at]] == 0 || s.Mem[x.doomed]>>at&1 != 0 {
-			return false
-		}
-		if at = int(s.Mem[x.holder[s.Mem[x.waiting[at]]-1]]) - 1; at < 0 || at == i {
-			break
-		}
-	}
-	return at == i
-}
-
-// excuse notes for all detectors who is deadlocked just before somebody gives
-// up by himself, or is killed: a verdict that comes late then is in vain, and
-// not wrong.
-func (x *sessions) excuse(s *State) {
-	for i := range x.wait {
-		if x.deadlocked(s, i) {
-			for _, at := range x.excused {
-				s.Mem[at] |= 1 << i
-			}
-		}
-	}
-}
 
 // session does its scripts, one after the other.
 func (x *sessions) session(p *P) {
@@ -244,7 +191,7 @@ func (x *sessions) session(p *P) {
 
 func (x *sessions) lockMutex(p *P, i, l, held int) bool {
 	if p.CAS(x.lock[l], 0, x.self(i)) {
-		x.entered1(p, i, l)
+		x.gotMutex(p, i, l)
 	} else if p.Call(func() uint64 { return flag(x.waitFor(p, i, l)) }) == 0 {
 		return false
 	}
@@ -263,7 +210,7 @@ func (x *sessions) number(p *P, i int) uint64 {
 	})
 }
 
-func (x *sessions) entered1(p *P, i, l int) {
+func (x *sessions) gotMutex(p *P, i, l int) {
 	p.Ghost(func(s *State) {
 		if h := s.Mem[x.holder[l]]; h != 0 {
 			p.Fail("session %d and %d both hold mutex %s", h, i+1, letterOf(l))
@@ -303,18 +250,12 @@ func (x *sessions) waitFor(p *P, i, l int) bool {
 			}, func(s *State) uint64 { return s.Mem[x.lock[l]] }))
 			if w == 0 || p.Do("judges", func(s *State) uint64 { return flag(x.ProcessDead(s, processOf(w.Owner()))) }) != 0 {
 				if p.CAS(x.lock[l], uint64(w), x.self(i)) {
-					x.entered1(p, i, l)
+					x.gotMutex(p, i, l)
 					return 1
 				}
 				continue
 			}
-			if p.Do("looks whether to give up", func(s *State) uint64 {
-				if s.Mem[x.stop[i]] != 0 {
-					x.excuse(s)
-					s.Mem[x.waiting[i]] = 0
-				}
-				return s.Mem[x.stop[i]]
-			}) != 0 {
+			if p.Do("looks whether to give up", func(s *State) uint64 { return s.Mem[x.stop[i]] }) != 0 {
 				return 0
 			}
 		}
@@ -327,11 +268,15 @@ func (x *sessions) waitFor(p *P, i, l int) bool {
 func (x *sessions) end(p *P, i int, word shownWord) {
 	convicted := p.Await("ends its wait", x.unlocked(i), func(s *State) uint64 {
 		s.Mem[x.mu[i]] = 1
-		s.Mem[x.entered[i]], s.Mem[x.waiting[i]] = 0, 0
+		s.Mem[x.entered[i]] = 0
 		return s.Mem[x.convicted[i]]
 	})
 	p.Store(x.wait[i], 0)
-	if convicted != 0 && x.setup.Break != "the verdict word keeps its name" {
+	p.Ghost(func(s *State) {
+		x.excuse(s) // up to here it waits for all to see, whatever it has made up its mind to
+		s.Mem[x.waiting[i]] = 0
+	})
+	if convicted != 0 {
 		if v := caseWord(p.Load(x.verdict)); v.record() == i && v.seq() == word.seq() {
 			p.CAS(x.verdict, uint64(v), uint64(v.closed()))
 		}

@@ -20,8 +20,11 @@ func footprintCases(p plan) []benchCase {
 	return []benchCase{
 		{
 			name: "names-scale", about: fmt.Sprintf("look-up, Lock and Unlock of %d names in turn, of %d in use, beside the same of %d in use", few, p.names, few),
-			contenders: []contender{someNames("of many", p.names, few), someNames("of few", few, few)},
-			bars:       []bar{atMost("of few", "ratio", 1.5)},
+			contenders: []contender{
+				someNames("of many", "arena-names", p.names, few), someNames("of few", "arena-names", few, few),
+				someNames("sync.Map of many", "map-names", p.names, few),
+			},
+			bars: []bar{atMost("of few", "ratio", 1.5)},
 		},
 		{
 			name: "names-scale-random", about: fmt.Sprintf("the same in random order, over all %d names, beside %d: what the processor's caches miss is in it", p.names, few),
@@ -43,9 +46,9 @@ func footprintCases(p plan) []benchCase {
 
 // someNames knows all names of the arena and uses some of them, which lie far
 // apart in it.
-func someNames(name string, all, some int) contender {
+func someNames(name, code string, all, some int) contender {
 	return contender{name, func(s *stage) (func() (sample, error), error) {
-		c, err := s.worker(workerRole, s.arenaPath(), s.pagePath(), "arena-names")
+		c, err := s.worker(workerRole, s.arenaPath(), s.pagePath(), code)
 		if err != nil {
 			return nil, err
 		}

@@ -86,7 +86,9 @@ func (e *env) compile() (string, error) {
 func (e *env) inspect() (string, error) {
 	e.buildInspect.Do(func() {
 		path := filepath.Join(e.dir, "lockd-inspect")
-		out, err := exec.CommandContext(e.ctx, "go", "build", "-o", path, "lockd/lockd-inspect").CombinedOutput()
+		build := exec.CommandContext(e.ctx, "go", "build", "-o", path, "lockd/lockd-inspect")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does
+		out, err := build.CombinedOutput()
 		if err != nil {
 			e.inspectErr = skipped{fmt.Sprintf("go build: %v: %s", err, bytes.TrimSpace(out))}
 		}

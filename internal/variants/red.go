@@ -11,15 +11,23 @@ import (
 	"strings"
 )
 
-// Build builds the tests of the package in a folder, with the variants in them,
-// and the points at which a test can hold a window open.
-func Build(ctx context.Context, folder, binary string) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "lockd_variants,lockd_crash", "-o", binary, ".")
+// Binary builds the tests of a catch's package, which is in a folder, with the
+// variants in them, unless they are in dir already.
+func (c Catch) Binary(ctx context.Context, folder, dir string) (string, error) {
+	tags, suffix := "lockd_variants", ".test"
+	if c.Window {
+		tags, suffix = tags+",lockd_crash", "-window.test"
+	}
+	binary := filepath.Join(dir, strings.ReplaceAll(c.Package, "/", "-")+suffix)
+	if _, err := os.Stat(binary); err == nil {
+		return binary, nil
+	}
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-tags", tags, "-o", binary, ".")
 	cmd.Dir = folder
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the tests in %s with the variants: %w\n%s", folder, err, out)
+		return "", fmt.Errorf("build the tests in %s with the variants: %w\n%s", folder, err, out)
 	}
-	return nil
+	return binary, nil
 }
 
 // Run runs a test of such a binary in its package's folder, with a variant
@@ -86,9 +94,4 @@ func firstComplaint(output string) (said string) {
 		}
 	}
 	return first[innermost]
-}
-
-// Binary is where the tests of a package are built, in a folder.
-func Binary(dir, pkg string) string {
-	return filepath.Join(dir, strings.ReplaceAll(pkg, "/", "-")+".test")
 }
