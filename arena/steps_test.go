@@ -103,6 +103,12 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 	began := time.Now()
 	m.playAll(t)
+	for range 3 { // some points take luck to come to
+		if len(m.missed()) > 0 {
+			*everyStep = false
+			m.playAll(t)
+		}
+	}
 	m.report(t, time.Since(began))
 }
 
@@ -229,19 +235,26 @@ func (m *stepMatrix) hit(target string, s company) {
 	m.hits[point][s.name]++
 }
 
+// missed are the points at which nobody was killed.
+func (m *stepMatrix) missed() (points []string) {
+	for _, point := range slices.Sorted(maps.Keys(m.hits)) {
+		if len(m.hits[point]) == 0 {
+			points = append(points, point)
+		}
+	}
+	return points
+}
+
 // report prints what was counted, and fails the test if a point was missed.
 func (m *stepMatrix) report(t *testing.T, took time.Duration) {
 	cases, pairs := 0, 0
 	by := make(map[string]int)
-	var missed []string
+	missed := m.missed()
 	for _, point := range slices.Sorted(maps.Keys(m.hits)) {
 		for company, n := range m.hits[point] {
 			cases += n
 			by[company] += n
 			pairs++
-		}
-		if len(m.hits[point]) == 0 {
-			missed = append(missed, point)
 		}
 	}
 	for _, s := range companies {
