@@ -101,7 +101,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		}
 		m.hits[point] = make(map[string]int)
 	}
-	began := time.Now()
+	began, whole := time.Now(), *everyStep
 	m.playAll(t)
 	for range 3 { // some points take luck to come to
 		if len(m.missed()) > 0 {
@@ -109,7 +109,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 			m.playAll(t)
 		}
 	}
-	m.report(t, time.Since(began))
+	m.report(t, time.Since(began), whole)
 }
 
 type stepMatrix struct {
@@ -245,8 +245,10 @@ func (m *stepMatrix) missed() (points []string) {
 	return points
 }
 
-// report prints what was counted, and fails the test if a point was missed.
-func (m *stepMatrix) report(t *testing.T, took time.Duration) {
+// report prints what was counted, and fails the test if a point was missed: of
+// the whole any point, of the short form, which tries few ways to come to one,
+// more than luck explains.
+func (m *stepMatrix) report(t *testing.T, took time.Duration, whole bool) {
 	cases, pairs := 0, 0
 	by := make(map[string]int)
 	missed := m.missed()
@@ -262,7 +264,10 @@ func (m *stepMatrix) report(t *testing.T, took time.Duration) {
 	}
 	t.Logf("%d of %d points, %d companies, %d points in a company, %d operations: %d cases, %d deaths before them, in %v; a survivor took %v at most",
 		len(m.hits)-len(missed), len(m.hits), len(by), pairs, len(operations()), cases, m.deaths, took.Round(time.Second/10), m.worst.Round(time.Millisecond))
-	if len(missed) > 0 {
+	switch {
+	case whole && len(missed) > 0 || len(missed) > len(m.hits)/50:
 		t.Errorf("nobody was killed at %v", missed)
+	case len(missed) > 0:
+		t.Logf("nobody was killed at %v", missed)
 	}
 }
