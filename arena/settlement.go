@@ -19,7 +19,7 @@ func (a *Arena) Settle(ctx context.Context) error {
 			return fmt.Errorf("arena: settle %s: %w", c.path, ErrClosed)
 		}
 		// Another's pass may have begun before some of them died.
-		settled := c.settleUnlessAnother()
+		settled := c.settleUnlessAnother(true)
 		c.gate.leave()
 		if settled {
 			return nil

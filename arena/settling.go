@@ -76,7 +76,7 @@ func (s *settling) run() {
 			return
 		}
 		before := s.found.Load()
-		settled := !own && s.passed() || c.settleUnlessAnother()
+		settled := !own && s.passed() || c.settleUnlessAnother(!own)
 		c.gate.leave()
 		again = nil
 		switch {
@@ -102,17 +102,18 @@ func (s *settling) passed() bool {
 }
 
 // settleUnlessAnother leaves the work to another living process that is at it
-// already, and says whether there is nothing left to come back for.
-func (c *core) settleUnlessAnother() bool {
+// already, and says whether there is nothing left to come back for. A pass that
+// nobody asked for is not counted if it found nobody: it leaves no trace.
+func (c *core) settleUnlessAnother(asked bool) bool {
 	l, ok := c.tryLatch(&c.head.settler, settlerDoor)
 	if !ok {
 		return false
 	}
 	defer l.release()
-	begun := c.head.passes.Load()&^1 + 1
+	begun, before := c.head.passes.Load()&^1+1, c.settling.found.Load()
 	c.head.passes.Store(begun)
 	settled, sure := c.settleAll()
-	if sure {
+	if sure && (asked || c.settling.found.Load() != before) {
 		c.head.passes.Store(begun + 1)
 	} else {
 		c.head.passes.Store(begun - 1)

@@ -112,6 +112,7 @@ func TestBreakRefused(t *testing.T) {
 	call(nil, "sem", path, "make", "gpu", "2")
 	deserted := path + "-deserted"
 	hold(t, deserted, "dead", "orphan").kill()
+	call(nil, "settle", path) // so the owner need not, who looks after the dead when it has attached
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
