@@ -37,7 +37,9 @@ func (c *historian) queueTurn() {
 	}
 	s := c.a.Semaphore("history", 0)
 	if c.r.IntN(16) == 0 {
-		n := 1 + c.r.IntN(mostHistoryTickets)
+		// Never smaller than a request: that would be refused, and ask once more
+		// if the size has grown again by then, at the end of the queue.
+		n := historyTickets + c.r.IntN(mostHistoryTickets-historyTickets+1)
 		c.record(opResize, n, func(e *loggedEvent) { e.done = s.Resize(n) == nil })
 		return
 	}
