@@ -104,8 +104,11 @@ func waitsInQueue(s *arena.Snapshot) bool {
 			continue
 		}
 		for _, l := range s.Locks {
-			for _, w := range l.Waiting {
-				if l.Kind == arena.KindSemaphore && w.Member == m.Member {
+			if l.Semaphore == nil {
+				continue
+			}
+			for _, w := range l.Semaphore.Queue { // among those who wait are also those for the latch
+				if w.Member == m.Member {
 					return true
 				}
 			}
