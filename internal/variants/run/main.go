@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -258,9 +259,13 @@ func rounded(d time.Duration) time.Duration {
 	return d.Round(time.Second)
 }
 
+// ofThatRun is a file that is gone by the time anybody reads of it.
+var ofThatRun = regexp.MustCompile(regexp.QuoteMeta(os.TempDir()) + `\S*`)
+
 // cell is what fits into a cell of a table.
 func cell(text string) string {
 	const most = 110
+	text = ofThatRun.ReplaceAllString(text, "…")
 	runes := []rune(strings.ReplaceAll(strings.TrimSpace(text), "|", `\|`))
 	if len(runes) > most {
 		runes = append(runes[:most], '…')
