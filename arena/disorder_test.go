@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -28,6 +29,7 @@ const (
 )
 
 type truth struct {
+	session atomic.Uint32
 	wants   atomic.Int32 // resource + 1
 	victims atomic.Int32
 	holds   [disorderResources]atomic.Int32 // Mode, or what is left of a number of tickets
@@ -86,36 +88,49 @@ func init() {
 		first, _ := strconv.Atoi(args[2])
 		workers, _ := strconv.Atoi(args[3])
 		orders, _ := strconv.Atoi(args[4])
-		done := make(chan int, workers)
+		done := make(chan casualties, workers)
 		for w := first; w < first+workers; w++ {
 			go func() { done <- disorder(a, all, w, orders) }()
 		}
-		victims := 0
+		var sum casualties
 		for range workers {
-			victims += <-done
+			sum = sum.and(<-done)
 		}
-		proc.Say("%d victims", victims)
+		proc.Say("%d victims, told after %d ms at most", sum.victims, sum.longest.Milliseconds())
 	}
 }
 
-// longestDeadlock is how long a deadlock may last on a loaded machine.
-const longestDeadlock = 20 * time.Second
+// casualties are victims, and how long the one that had to wait longest for its
+// verdict had waited.
+type casualties struct {
+	victims int
+	longest time.Duration
+}
 
-func disorder(a *Arena, all *[disorderWorkers]truth, w, orders int) (victims int) {
+func (c casualties) and(d casualties) casualties {
+	return casualties{c.victims + d.victims, max(c.longest, d.longest)}
+}
+
+// longestDeadlock is how long a deadlock may last on a loaded machine.
+const longestDeadlock = time.Minute
+
+func disorder(a *Arena, all *[disorderWorkers]truth, w, orders int) (sum casualties) {
 	r := rand.New(rand.NewPCG(uint64(w), 7))
 	me := &all[w]
 	for range orders {
 		s := a.OpenSession(SessionOptions{Label: "w" + strconv.Itoa(w), DeadlockAfter: 2 * time.Millisecond})
+		me.session.Store(s.in.number)
 		order := r.Perm(disorderResources)[:2+r.IntN(3)]
 		for _, k := range order {
 			ctx, cancel := context.WithTimeout(context.Background(), longestDeadlock)
 			before := victimsOf(all)
 			me.wants.Store(int32(k + 1))
+			began := time.Now()
 			mode, err := takeResource(ctx, a, s, k, r)
 			if errors.Is(err, ErrDeadlock) {
-				checkVerdict(all, err, before)
+				sum = sum.and(casualties{1, time.Since(began)})
+				checkVerdict(a, all, err, before)
 				me.victims.Add(1)
-				victims++
 			} else if err != nil {
 				proc.Say("worker %d waited for resource %d: %v", w, k, err)
 			} else {
@@ -137,7 +152,7 @@ func disorder(a *Arena, all *[disorderWorkers]truth, w, orders int) (victims int
 			proc.Say("%v", err)
 		}
 	}
-	return victims
+	return sum
 }
 
 func victimsOf(all *[disorderWorkers]truth) (n [disorderWorkers]int32) {
@@ -149,29 +164,68 @@ func victimsOf(all *[disorderWorkers]truth) (n [disorderWorkers]int32) {
 
 // checkVerdict holds each edge of a verdict against the truth. If somebody
 // was a victim of another circle meanwhile, they may have gone on.
-func checkVerdict(all *[disorderWorkers]truth, err error, before [disorderWorkers]int32) {
+func checkVerdict(a *Arena, all *[disorderWorkers]truth, err error, before [disorderWorkers]int32) {
 	var e *DeadlockError
 	errors.As(err, &e)
 	first, last := e.Edges[0], e.Edges[len(e.Edges)-1]
 	if last.HeldAs == 0 || last.Mode == Shared && first.Mode == Exclusive && last.Lock == first.Lock {
 		return // it went on when the victim's request was gone, and with it the others
 	}
+	said := contradictions(all, e)
+	if len(said) == 0 {
+		return
+	}
+	awaitNotes(a, all, e, before)
+	after := victimsOf(all)
 	tickets := false // which another victim, outside of the circle, may have given back
 	for _, edge := range e.Edges {
 		tickets = tickets || edge.Kind == KindSemaphore
 	}
+	if !anotherVictim(e, before, after) && (!tickets || after == before) {
+		proc.Say("%s; but: %v", strings.Join(said, "; "), err)
+	}
+}
+
+// contradictions lists the edges that the notes know nothing of.
+func contradictions(all *[disorderWorkers]truth, e *DeadlockError) (said []string) {
 	for i, edge := range e.Edges {
 		from, to := workerOf(edge), workerOf(e.Edges[(i+1)%len(e.Edges)])
-		k, _ := strconv.Atoi(strings.TrimPrefix(edge.Lock, "res"))
+		k := resourceOf(edge)
 		wants, holds, queues := int(all[from].wants.Load()) == k+1, all[to].holds[k].Load() != 0, int(all[to].wants.Load()) == k+1
 		if edge.HeldAs == Upgradable || edge.HeldAs == 0 || k == 6 {
 			holds = holds || queues // a writer that still waits for readers, or who waits ahead
 		}
-		after := victimsOf(all)
-		if (!wants || !holds) && !anotherVictim(e, before, after) && (!tickets || after == before) {
-			proc.Say("worker %d wants resource %d: %v; worker %d has it: %v; but: %v", from, k, wants, to, holds, err)
+		if !wants || !holds {
+			said = append(said, fmt.Sprintf("worker %d wants resource %d: %v; worker %d has it: %v", from, k, wants, to, holds))
 		}
 	}
+	return said
+}
+
+// awaitNotes waits until everybody of a circle whose request has come to an
+// end has noted how: those behind a victim go on before it can note that it
+// was one.
+func awaitNotes(a *Arena, all *[disorderWorkers]truth, e *DeadlockError, before [disorderWorkers]int32) {
+	unnoted := func(edge DeadlockEdge) bool {
+		w := workerOf(edge)
+		note := &all[w]
+		return note.session.Load() == edge.Session.Number && int(note.wants.Load()) == resourceOf(edge)+1 && note.victims.Load() == before[w]
+	}
+	for _, edge := range e.Edges[1:] {
+		for until := time.Now().Add(longestDeadlock); unnoted(edge) && !a.core.sight().waits(edge.Session) && time.Now().Before(until); {
+			runtime.Gosched()
+		}
+	}
+}
+
+// waits tells whether a session waits and was not told to give up.
+func (s *sighting) waits(id SessionID) bool {
+	for i := range s.sessions {
+		if x := &s.sessions[i]; x.member == id.Member && x.number == id.Number {
+			return x.wait != 0 && !x.wait.isVictim()
+		}
+	}
+	return false
 }
 
 // anotherVictim tells whether somebody of the circle was a victim of another
@@ -183,6 +237,11 @@ func anotherVictim(e *DeadlockError, before, after [disorderWorkers]int32) bool 
 		}
 	}
 	return false
+}
+
+func resourceOf(e DeadlockEdge) int {
+	k, _ := strconv.Atoi(strings.TrimPrefix(e.Lock, "res"))
+	return k
 }
 
 func workerOf(e DeadlockEdge) int {
@@ -205,20 +264,20 @@ func TestDisorder(t *testing.T) {
 		each := disorderWorkers / processes
 		all = append(all, proc.Start(t, "disorder", []string{a.Path(), beside, strconv.Itoa(p * each), strconv.Itoa(each), strconv.Itoa(orders / disorderWorkers)}))
 	}
-	victims := 0
+	var sum casualties
 	for _, p := range all {
 		for line := range p.Lines() {
-			var n int
-			if _, err := fmt.Sscanf(line, "%d victims", &n); err != nil {
+			var victims, ms int
+			if _, err := fmt.Sscanf(line, "%d victims, told after %d ms", &victims, &ms); err != nil {
 				t.Error(line)
 			}
-			victims += n
+			sum = sum.and(casualties{victims, time.Duration(ms) * time.Millisecond})
 		}
 		p.Wait()
 	}
-	t.Logf("%d orders, %d victims", orders, victims)
-	if victims < orders/1000 {
-		t.Errorf("only %d deadlocks", victims)
+	t.Logf("%d orders, %d victims, told after %v at most", orders, sum.victims, sum.longest)
+	if sum.victims < orders/1000 {
+		t.Errorf("only %d deadlocks", sum.victims)
 	}
 	if seen := a.core.sight(); len(seen.sessions) != 0 {
 		t.Errorf("left: %+v", seen.sessions)
