@@ -20,7 +20,11 @@ func (s *sighting) makeGraph() {
 		for _, w := range x.holdings {
 			// Others than those waited for keep nobody waiting.
 			if l := s.graph.locks[w.slot()]; l != nil && s.isHeld(x.member, w) {
-				l.holders = append(l.holders, graphHolder{i, w.mode(), w.count()})
+				holder := i
+				if variantProcessCycles {
+					holder = s.someWaiter(x.member, i)
+				}
+				l.holders = append(l.holders, graphHolder{holder, w.mode(), w.count()})
 			}
 		}
 	}
@@ -42,6 +46,17 @@ func (s *sighting) makeGraph() {
 		}
 	}
 	s.graph.index()
+}
+
+// someWaiter is the first session of a member that waits: what a detector knows
+// that tells processes apart, but not their sessions.
+func (s *sighting) someWaiter(m robust.Member, otherwise int) int {
+	for i := range s.sessions {
+		if s.sessions[i].member == m && s.sessions[i].wait != 0 {
+			return i
+		}
+	}
+	return otherwise
 }
 
 // lock begins the graph's view of a slot.

@@ -17,6 +17,7 @@ const (
 	variantTakeAnyWord    = false // a reclaim swaps whatever the word is by then
 	variantPassGate       = false // readers do not look at the gate
 	variantNoSecondLook   = false // a detector believes what it saw once
+	variantProcessCycles  = false // a detector tells processes apart, but not their sessions
 	variantNoVerdictOrder = false // detectors do not look whether another has decided
 
 	variantQueueConversions = false // a conversion of a range queues behind who waits for it

@@ -18,6 +18,7 @@ var (
 	variantTakeAnyWord    = variant("take-any-word")
 	variantPassGate       = variant("pass-gate")
 	variantNoSecondLook   = variant("no-second-look")
+	variantProcessCycles  = variant("process-cycles")
 	variantNoVerdictOrder = variant("no-verdict-order")
 
 	variantQueueConversions = variant("queue-conversions")
