@@ -33,6 +33,7 @@ type truth struct {
 	wants   atomic.Int32 // resource + 1
 	victims atomic.Int32
 	holds   [disorderResources]atomic.Int32 // Mode, or what is left of a number of tickets
+	untrue  atomic.Bool                     // it has met what must not be: nobody goes on
 }
 
 func openTruth(path string) *[disorderWorkers]truth {
@@ -118,6 +119,9 @@ func disorder(a *Arena, all *[disorderWorkers]truth, w, orders int) (sum casualt
 	r := rand.New(rand.NewPCG(uint64(w), 7))
 	me := &all[w]
 	for range orders {
+		if isUntrue(all) {
+			break
+		}
 		s := a.OpenSession(SessionOptions{Label: "w" + strconv.Itoa(w), DeadlockAfter: 2 * time.Millisecond})
 		me.session.Store(s.in.number)
 		order := r.Perm(disorderResources)[:2+r.IntN(3)]
@@ -129,9 +133,13 @@ func disorder(a *Arena, all *[disorderWorkers]truth, w, orders int) (sum casualt
 			mode, err := takeResource(ctx, a, s, k, r)
 			if errors.Is(err, ErrDeadlock) {
 				sum = sum.and(casualties{1, time.Since(began)})
-				checkVerdict(a, all, err, before)
+				if untruth := checkVerdict(a, all, err, before); untruth != "" {
+					me.untrue.Store(true)
+					proc.Say("%s; but: %v", untruth, err)
+				}
 				me.victims.Add(1)
 			} else if err != nil {
+				me.untrue.Store(true)
 				proc.Say("worker %d waited for resource %d: %v", w, k, err)
 			} else {
 				me.holds[k].Store(int32(mode))
@@ -155,6 +163,15 @@ func disorder(a *Arena, all *[disorderWorkers]truth, w, orders int) (sum casualt
 	return sum
 }
 
+func isUntrue(all *[disorderWorkers]truth) bool {
+	for w := range all {
+		if all[w].untrue.Load() {
+			return true
+		}
+	}
+	return false
+}
+
 func victimsOf(all *[disorderWorkers]truth) (n [disorderWorkers]int32) {
 	for w := range all {
 		n[w] = all[w].victims.Load()
@@ -164,16 +181,16 @@ func victimsOf(all *[disorderWorkers]truth) (n [disorderWorkers]int32) {
 
 // checkVerdict holds each edge of a verdict against the truth. If somebody
 // was a victim of another circle meanwhile, they may have gone on.
-func checkVerdict(a *Arena, all *[disorderWorkers]truth, err error, before [disorderWorkers]int32) {
+func checkVerdict(a *Arena, all *[disorderWorkers]truth, err error, before [disorderWorkers]int32) (untruth string) {
 	var e *DeadlockError
 	errors.As(err, &e)
 	first, last := e.Edges[0], e.Edges[len(e.Edges)-1]
 	if last.HeldAs == 0 || last.Mode == Shared && first.Mode == Exclusive && last.Lock == first.Lock {
-		return // it went on when the victim's request was gone, and with it the others
+		return "" // it went on when the victim's request was gone, and with it the others
 	}
 	said := contradictions(all, e)
-	if len(said) == 0 {
-		return
+	if said == "" {
+		return ""
 	}
 	awaitNotes(a, all, e, before)
 	after := victimsOf(all)
@@ -181,13 +198,15 @@ func checkVerdict(a *Arena, all *[disorderWorkers]truth, err error, before [diso
 	for _, edge := range e.Edges {
 		tickets = tickets || edge.Kind == KindSemaphore
 	}
-	if !anotherVictim(e, before, after) && (!tickets || after == before) {
-		proc.Say("%s; but: %v", strings.Join(said, "; "), err)
+	if anotherVictim(e, before, after) || tickets && after != before {
+		return ""
 	}
+	return said
 }
 
 // contradictions lists the edges that the notes know nothing of.
-func contradictions(all *[disorderWorkers]truth, e *DeadlockError) (said []string) {
+func contradictions(all *[disorderWorkers]truth, e *DeadlockError) string {
+	var said []string
 	for i, edge := range e.Edges {
 		from, to := workerOf(edge), workerOf(e.Edges[(i+1)%len(e.Edges)])
 		k := resourceOf(edge)
@@ -199,7 +218,7 @@ func contradictions(all *[disorderWorkers]truth, e *DeadlockError) (said []strin
 			said = append(said, fmt.Sprintf("worker %d wants resource %d: %v; worker %d has it: %v", from, k, wants, to, holds))
 		}
 	}
-	return said
+	return strings.Join(said, "; ")
 }
 
 // awaitNotes waits until everybody of a circle whose request has come to an
