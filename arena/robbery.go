@@ -56,8 +56,10 @@ func robberyOf(r *record, slot uint32) (victim robust.Member, yes bool) {
 	return ownerOfRecord(r.counts.Load()), true
 }
 
-// eachRobbery calls f with the robberies of a slot, until f returns false.
+// eachRobbery calls f with the robberies of a slot, until f returns false. The
+// robber's record may be in a segment that this process has had no use for yet.
 func (c *core) eachRobbery(index uint32, f func(r *record, victim robust.Member) bool) {
+	c.noticeGrowth()
 	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
 		r := c.recordAt(i)
 		if victim, yes := robberyOf(r, index); yes && !f(r, victim) {
