@@ -1,6 +1,8 @@
 package arena
 
 import (
+	"context"
+	"errors"
 	"os"
 	"testing"
 
@@ -75,5 +77,30 @@ func TestRWTwoPIDNamespaces(t *testing.T) {
 		m.MarkConsistent()
 		m.Unlock()
 		l.end()
+	}
+}
+
+// Who waits for room for a cell is told when the arena is closed.
+func TestCloseWhileWaitingForCells(t *testing.T) {
+	a, err := Open(testPath(t), &Options{Logger: quiet, MaxLocks: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, c := a.RWMutex("m"), a.core
+	m.Lock() // so that it is bound
+	m.Unlock()
+	for c.claimFreshRecord() != 0 {
+	}
+	before := c.head.hand.Load()
+	waited := make(chan error)
+	go func() { waited <- m.RLockContext(context.Background()) }()
+	until(t, "it looks for room", func() bool { return c.head.hand.Load() != before })
+	closed := make(chan error)
+	go func() { closed <- a.Close() }()
+	if err := <-waited; !errors.Is(err, ErrClosed) {
+		t.Errorf("who waited is told: %v", err)
+	}
+	if err := <-closed; err != nil {
+		t.Errorf("close: %v", err)
 	}
 }
