@@ -24,6 +24,7 @@ type sighting struct {
 	members  []robust.Member // of graph.actors
 	places   map[uint32]*seenPlace
 	remain   []bool // see stuck; nil: not known yet
+	tangle    *tangle // see isTied; nil: not known yet
 
 	from     sight
 	requests map[uint32][]*seenRequest           // by slot
