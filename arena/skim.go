@@ -31,11 +31,7 @@ const skimmedFrom = 33
 // Skim looks at the arena of this name as ReadSnapshot does, and leaves its
 // locks to EachLock. What comes back, also with an error, has to be closed.
 func Skim(name string) (*Skimmed, error) {
-	path, err := Path(name)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := openToRead(path)
+	fd, path, err := openNamed(name)
 	if err != nil {
 		return nil, err
 	}
