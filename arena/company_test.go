@@ -3,6 +3,7 @@ package arena
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -95,21 +96,10 @@ const between = 100 * time.Microsecond
 // awaitWaiters returns when all of the processes wait for the lock.
 func awaitWaiters(t testing.TB, m *Mutex, processes []*proc.Proc) {
 	t.Helper()
-	for deadline := time.Now().Add(proc.Soon); ; time.Sleep(between) {
+	until(t, fmt.Sprintf("%d processes wait for %q", len(processes), m.Name()), func() bool {
 		waiting := waitersOf(m)
-		missing := 0
-		for _, p := range processes {
-			if waiting[p.PID()] == 0 {
-				missing++
-			}
-		}
-		if missing == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d processes do not wait for %q", missing, len(processes), m.Name())
-		}
-	}
+		return !slices.ContainsFunc(processes, func(p *proc.Proc) bool { return waiting[p.PID()] == 0 })
+	})
 }
 
 // waitersIn counts the goroutines of a process that wait.

@@ -13,6 +13,14 @@ import (
 	"lockd/robust"
 )
 
+// openNamed opens the arena of this name to be looked at.
+func openNamed(name string) (fd int, path string, err error) {
+	if path, err = Path(name); err == nil {
+		fd, err = openToRead(path)
+	}
+	return fd, path, err
+}
+
 func openToRead(path string) (int, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)

@@ -27,7 +27,7 @@ func threads() int {
 	return len(tasks)
 }
 
-// waitUntil looks again and again, as for things that have no event.
+// waitUntil is until for a process that a test has started.
 func waitUntil(what string, holds func() bool) {
 	for deadline := time.Now().Add(proc.Soon); !holds(); time.Sleep(between) {
 		if time.Now().After(deadline) {

@@ -13,6 +13,7 @@ import (
 // that its handles point to the file no longer.
 func (c *core) giveBackAll(retired bool) error {
 	var held, read list
+	c.noticeGrowth() // tickets, and robberies, may have come into its name there
 	for i := uint32(1); i < c.slotCount(); i++ {
 		s := c.slotAt(i)
 		if s == nil {

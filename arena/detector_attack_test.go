@@ -167,13 +167,15 @@ func TestOneLookJudgesAllCircles(t *testing.T) {
 	for i, s := range sessions {
 		go func() { errs <- s.Lock(ctx, a.Mutex(fmt.Sprint(i^1))); s.Close() }()
 	}
-	for d := &a.core.detector; len(suspects) < 2*pairs && ctx.Err() == nil; time.Sleep(time.Millisecond) { // between two looks
+	d := &a.core.detector
+	until(t, "all wait", func() bool {
 		d.mu.Lock()
+		defer d.mu.Unlock()
 		for w := range d.waits {
 			suspects[w.session.index] = w
 		}
-		d.mu.Unlock()
-	}
+		return len(suspects) == 2*pairs
+	})
 	last := verdictWord(a.core.head.verdict.Load())
 	a.core.detector.conclude(a.core.sight(), suspects, last)
 	if left := len(suspects); left != pairs {

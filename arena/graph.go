@@ -2,6 +2,7 @@ package arena
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -96,12 +97,13 @@ func (g *waitGraph) index() {
 	}
 }
 
-// arrival is an actor's place in the queue for ranges.
+// arrival is an actor's first place in the queue for ranges.
 func (l *graphLock) arrival(i int) uint64 {
-	if wants := l.wants[i]; len(wants) > 0 {
-		return wants[0].arrival
+	first := uint64(math.MaxUint64)
+	for _, want := range l.wants[i] {
+		first = min(first, want.arrival)
 	}
-	return 0
+	return first
 }
 
 // stuck tells of each actor whether it remains when all who can finish have.
@@ -136,13 +138,16 @@ func (g *waitGraph) finished(i int, stuck []bool, look *slotQueue) {
 func (g *waitGraph) serve(look *slotQueue, stuck []bool) {
 	for len(look.slots) > 0 {
 		l := g.locks[look.take()]
-		if l.kind == KindSemaphore {
+		switch l.kind {
+		case KindSemaphore:
 			g.serveTickets(l, stuck, look)
-			continue
-		}
-		for _, i := range l.waiting {
-			if stuck[i] && !g.isBlocked(i, stuck) {
-				g.finished(i, stuck, look)
+		case KindRanges:
+			g.serveRanges(l, stuck, look)
+		default:
+			for _, i := range l.waiting {
+				if stuck[i] && !g.isBlocked(i, stuck) {
+					g.finished(i, stuck, look)
+				}
 			}
 		}
 	}
@@ -176,6 +181,37 @@ func (g *waitGraph) serveTickets(l *graphLock, stuck []bool, look *slotQueue) {
 	}
 }
 
+// serveRanges serves who waits for ranges, in the order of arrival: each need be
+// held against those only who remain of those before it.
+func (g *waitGraph) serveRanges(l *graphLock, stuck []bool, look *slotQueue) {
+	var remain []graphPiece
+	for _, p := range l.pieces {
+		if !p.wanted && p.actor >= 0 && stuck[p.actor] {
+			remain = append(remain, p)
+		}
+	}
+	for _, i := range l.waiting {
+		if !stuck[i] {
+			continue
+		}
+		wants := l.wants[i]
+		ahead := remain
+		if len(wants) != 1 { // others may have come between its requests
+			ahead = l.pieces
+		}
+		blocked := false
+		l.eachAhead(wants, ahead, stuck, func(int, Mode) bool {
+			blocked = true
+			return false
+		})
+		if blocked {
+			remain = append(remain, wants...)
+		} else {
+			g.finished(i, stuck, look)
+		}
+	}
+}
+
 // slotQueue is slots to look at, each at most once.
 type slotQueue struct {
 	graph *waitGraph
@@ -197,192 +233,4 @@ func (q *slotQueue) take() uint32 {
 	q.slots = q.slots[:len(q.slots)-1]
 	q.there[slot] = false
 	return slot
-}
-
-func (g *waitGraph) isBlocked(i int, stuck []bool) (blocked bool) {
-	g.eachBlocker(i, stuck, func(int, Mode) bool {
-		blocked = true
-		return false
-	})
-	return blocked
-}
-
-// eachBlocker calls f with those of the stuck that actor i waits for, and how
-// they hold what it wants; the zero mode is for who waits ahead of it. None of
-// them: it can be served once all others have finished.
-func (g *waitGraph) eachBlocker(i int, stuck []bool, f func(actor int, held Mode) bool) {
-	a := &g.actors[i]
-	l := g.locks[a.slot]
-	switch {
-	case l.kind == KindRWMutex && a.mode == Shared && !l.shut:
-	case l.kind == KindMutex, l.kind == KindRWMutex:
-		for _, h := range l.holders {
-			// An exclusive request is an upgrade by who has the word: the readers
-			// are in its way. All others wait for who has the word.
-			upgrade := l.kind == KindRWMutex && a.mode == Exclusive
-			if stuck[h.actor] && upgrade == (h.mode == Shared) && !f(h.actor, h.mode) {
-				return
-			}
-		}
-	case l.kind == KindSemaphore:
-		g.eachTicketBlocker(i, stuck, f)
-	case l.kind == KindRanges:
-		g.eachRangeBlocker(i, stuck, f)
-	}
-}
-
-// eachTicketBlocker: a request is served once those ahead of it are, and there
-// are tickets enough. All the stuck who have tickets are in its way together.
-func (g *waitGraph) eachTicketBlocker(i int, stuck []bool, f func(int, Mode) bool) {
-	a := &g.actors[i]
-	l := g.locks[a.slot]
-	if a.count > l.capacity {
-		return // it waits for another size
-	}
-	free := l.capacity
-	for _, h := range l.holders {
-		if stuck[h.actor] {
-			free -= h.count
-		}
-	}
-	ahead := -1
-	for _, other := range l.queue {
-		if other == i {
-			break
-		}
-		if stuck[other] && g.actors[other].count <= l.capacity {
-			ahead = other
-			break
-		}
-	}
-	if ahead < 0 && free >= a.count {
-		return
-	}
-	if ahead >= 0 && !f(ahead, 0) {
-		return
-	}
-	for _, h := range l.holders {
-		if free < a.count && stuck[h.actor] && !f(h.actor, h.mode) {
-			return
-		}
-	}
-}
-
-// eachRangeBlocker: what others hold is in the way, and who came earlier where
-// the holder has nothing yet.
-func (g *waitGraph) eachRangeBlocker(i int, stuck []bool, f func(int, Mode) bool) {
-	l := g.locks[g.actors[i].slot]
-	pieces := l.pieces
-	for _, want := range l.wants[i] {
-		for _, p := range pieces {
-			if p.actor < 0 || !stuck[p.actor] || p.holder == want.holder || p.last < want.first || p.first > want.last || p.shared && want.shared {
-				continue
-			}
-			mode := Exclusive
-			switch {
-			case p.wanted && (p.arrival >= want.arrival || waitsFor(p, pieces, want.holder) ||
-				isCovered(pieces, want.holder, max(p.first, want.first), min(p.last, want.last))):
-				continue // see overtaking
-			case p.wanted:
-				mode = 0
-			case p.shared:
-				mode = Shared
-			}
-			if !f(p.actor, mode) {
-				return
-			}
-		}
-	}
-}
-
-// waitsFor tells whether a request waits for something that a holder has.
-func waitsFor(p graphPiece, pieces []graphPiece, holder uint64) bool {
-	for _, o := range pieces {
-		if !o.wanted && o.holder == holder && o.first <= p.last && o.last >= p.first && !(o.shared && p.shared) {
-			return true
-		}
-	}
-	return false
-}
-
-// isCovered tells whether a holder holds all of a range.
-func isCovered(pieces []graphPiece, holder, first, last uint64) bool {
-	for at := first; ; {
-		next, found := uint64(0), false
-		for _, p := range pieces {
-			if !p.wanted && p.holder == holder && p.first <= at && p.last >= at {
-				next, found = max(next, p.last), true
-			}
-		}
-		switch {
-		case !found:
-			return false
-		case next >= last:
-			return true
-		}
-		at = next + 1
-	}
-}
-
-// cycle returns the shortest cycle among the stuck that begins and ends at
-// actor i, without naming i twice; nil if there is none.
-func (g *waitGraph) cycle(i int, stuck []bool) []int {
-	if !stuck[i] {
-		return nil
-	}
-	from := map[int]int{}
-	for queue := []int{i}; len(queue) > 0; queue = queue[1:] {
-		at, closed := queue[0], false
-		g.eachBlocker(at, stuck, func(j int, _ Mode) bool {
-			if closed = j == i; closed {
-				return false
-			}
-			if _, met := from[j]; !met {
-				from[j] = at
-				queue = append(queue, j)
-			}
-			return true
-		})
-		if closed {
-			path := []int{at}
-			for at != i {
-				at = from[at]
-				path = append(path, at)
-			}
-			for l, r := 0, len(path)-1; l < r; l, r = l+1, r-1 {
-				path[l], path[r] = path[r], path[l]
-			}
-			return path
-		}
-	}
-	return nil
-}
-
-// closure returns, of the stuck, all that actor i waits for, directly or not,
-// and itself: what a verdict on it rests on.
-func (g *waitGraph) closure(i int, stuck []bool) []int {
-	met := map[int]bool{i: true}
-	all := []int{i}
-	for k := 0; k < len(all); k++ {
-		g.eachBlocker(all[k], stuck, func(j int, _ Mode) bool {
-			if !met[j] {
-				met[j] = true
-				all = append(all, j)
-			}
-			return true
-		})
-	}
-	return all
-}
-
-// heldAs returns how actor j stands in the way of actor i.
-func (g *waitGraph) heldAs(i, j int, stuck []bool) (mode Mode) {
-	g.eachBlocker(i, stuck, func(actor int, held Mode) bool {
-		if actor != j {
-			return true
-		}
-		mode = held
-		return mode == 0 // a holding says more than a place in a queue
-	})
-	return mode
 }

@@ -140,8 +140,12 @@ func TestGraphAgainstSearch(t *testing.T) {
 		if !slices.Equal(stuck, want) {
 			t.Fatalf("seed %d: stuck %v, the search says %v: %+v", seed, stuck, want, g.actors)
 		}
-		for i := range stuck {
+		tangle := g.tangle(stuck)
+		for _, i := range rand.New(rand.NewPCG(seed, 2)).Perm(len(stuck)) {
 			reaches := g.reaches(i, stuck)
+			if tangle.has(i) != reaches {
+				t.Fatalf("seed %d: %d lies on a cycle: %v; it reaches itself: %v", seed, i, !reaches, reaches)
+			}
 			if ring := g.cycle(i, stuck); (ring != nil) != reaches {
 				t.Fatalf("seed %d: cycle through %d: %v; it reaches itself: %v", seed, i, ring, reaches)
 			} else if ring != nil {
@@ -151,6 +155,52 @@ func TestGraphAgainstSearch(t *testing.T) {
 	}
 	if deadlocks < rounds/50 {
 		t.Errorf("only %d actors in deadlocks", deadlocks)
+	}
+}
+
+// Random ranges, held and waited for, by sessions that wait once or twice,
+// against the rule applied to one after the other until nobody can be served.
+func TestGraphOfRanges(t *testing.T) {
+	deadlocks := 0
+	for seed := range uint64(5000) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		n := 2 + r.IntN(5)
+		g := newGraph(n).lock(1, KindRanges, 0)
+		for range r.IntN(2 * n) {
+			first := uint64(r.IntN(10))
+			g.piece(r.IntN(n), 1, first, first+uint64(r.IntN(4)), r.IntN(2) == 0, 0)
+		}
+		for arrival := range r.IntN(2 * n) {
+			first := uint64(r.IntN(10))
+			g.piece(r.IntN(n), 1, first, first+uint64(r.IntN(4)), r.IntN(2) == 0, uint64(arrival+1))
+		}
+		r.Shuffle(len(g.locks[1].pieces), func(i, j int) {
+			p := g.locks[1].pieces
+			p[i], p[j] = p[j], p[i]
+		})
+		g.index()
+		want := make([]bool, n)
+		for i := range want {
+			want[i] = g.actors[i].waits
+		}
+		for again := true; again; {
+			again = false
+			for i := range want {
+				if want[i] && !g.isBlocked(i, want) {
+					want[i], again = false, true
+				}
+			}
+		}
+		stuck := g.stuck()
+		if !slices.Equal(stuck, want) {
+			t.Fatalf("seed %d: stuck %v, should be %v: %+v", seed, stuck, want, g.locks[1].pieces)
+		}
+		if slices.Contains(stuck, true) {
+			deadlocks++
+		}
+	}
+	if deadlocks < 100 {
+		t.Errorf("only %d deadlocks", deadlocks)
 	}
 }
 

@@ -13,17 +13,13 @@ import (
 // if that does not come about. Looking settles nobody.
 func membersIn(t *testing.T, path string, want int) {
 	t.Helper()
-	var s *Snapshot
-	for deadline := time.Now().Add(proc.Soon); time.Now().Before(deadline); time.Sleep(between) {
-		var err error
-		if s, err = ReadSnapshot(path); err != nil {
+	until(t, fmt.Sprintf("there are %d members", want), func() bool {
+		s, err := ReadSnapshot(path)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if len(s.Members) == want {
-			return
-		}
-	}
-	t.Fatalf("%d members, not %d", len(s.Members), want)
+		return len(s.Members) == want
+	})
 }
 
 // Of many processes that die at once all are settled, though the few who live
@@ -57,26 +53,45 @@ func TestHerdDies(t *testing.T) {
 	membersIn(t, path, survivors)
 }
 
-// One death that many learn of is settled by few.
+// One death that many learn of is settled by few. Who learns of it late, because
+// others have the processors, rightly looks once more: so it is enough if that
+// does not happen once, and none of the heirs need be quick.
 func TestHerdOfHeirs(t *testing.T) {
 	needDeath(t)
 	const heirs, mostPasses = 30, 12
 	a := testArena(t, &Options{Logger: quiet})
-	owner := startActor(t, a.Path(), "owner")
-	owner.must("held", "lock m")
 	var waiting []*actor
 	for range heirs {
-		w := startActor(t, a.Path(), "heir")
+		waiting = append(waiting, startActor(t, a.Path(), "heir"))
+	}
+	for deadline := time.Now().Add(proc.Soon); ; {
+		passes := passesAfterDeath(t, a, waiting)
+		if passes <= mostPasses {
+			return
+		}
+		t.Logf("%d passes", passes)
+		if time.Now().After(deadline) {
+			t.Fatalf("never fewer than %d passes for one death, which %d learn of", mostPasses+1, heirs)
+		}
+	}
+}
+
+// passesAfterDeath kills an owner for whom many wait, and counts the passes that
+// settle him.
+func passesAfterDeath(t *testing.T, a *Arena, waiting []*actor) uint32 {
+	t.Helper()
+	owner := startActor(t, a.Path(), "owner")
+	owner.must("held", "lock m")
+	for _, w := range waiting {
 		w.Send("lock m")
-		waiting = append(waiting, w)
 	}
 	until(t, "all wait", func() bool {
 		l, _ := tallyIn(t, a, "m")
-		return l.Waiters == heirs
+		return l.Waiters == len(waiting)
 	})
 	before := a.core.head.passes.Load()
 	owner.Kill()
-	membersIn(t, a.Path(), heirs+1)
+	membersIn(t, a.Path(), len(waiting)+1)
 	served := make(chan struct{})
 	for _, w := range waiting {
 		go func() {
@@ -91,11 +106,10 @@ func TestHerdOfHeirs(t *testing.T) {
 	for range waiting {
 		<-served
 	}
-	// Whoever found the latch taken looks again by then, and must not settle.
-	time.Sleep(proc.StillBlocks)
-	if passes := (a.core.head.passes.Load() - before) / 2; passes > mostPasses {
-		t.Errorf("%d passes for one death, which %d learned of", passes, heirs)
-	}
+	// Whoever found another settling looks again by then, as a rule: without the
+	// rule that is tested here each would make a pass.
+	time.Sleep(5 * settleRetry)
+	return (a.core.head.passes.Load() - before) / 2
 }
 
 // A pass serves who asked before it began, and ended.

@@ -3,6 +3,7 @@ package arena
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,11 +13,7 @@ import (
 // untilRangesWait waits until so many requests wait for ranges.
 func untilRangesWait(t testing.TB, a *Arena, want int) {
 	t.Helper()
-	for until := time.Now().Add(proc.Soon); waitingRanges(a) != want; time.Sleep(20 * time.Microsecond) {
-		if time.Now().After(until) {
-			t.Fatalf("%d requests wait, never %d", waitingRanges(a), want)
-		}
-	}
+	until(t, fmt.Sprintf("%d requests wait", want), func() bool { return waitingRanges(a) == want })
 }
 
 // lockLater starts a Lock that has to wait.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -51,8 +50,26 @@ func init() {
 	}
 	roles["range-granter"] = func(args []string) {
 		a := reopen(args[0], &Options{Logger: quiet})
-		rivals, _ := strconv.Atoi(args[1])
-		rivalRanges(nil, a, rivals, nil)
+		g, _ := strconv.Atoi(args[1])
+		grantAndGiveUp(a.Ranges("crash"), g)
+	}
+}
+
+// grantAndGiveUp does what rivalRanges do, but for every third wait, which it
+// gives up: it comes by all points of a granter, until it is killed.
+func grantAndGiveUp(r *Ranges, g int) {
+	for k := 0; ; k++ {
+		patience := proc.Soon
+		if k%3 == 2 {
+			patience = time.Duration(k%200) * time.Microsecond
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		err := r.Lock(ctx, Mode(1+(g+k)%2), int64((g*7+k)%60), 15)
+		cancel()
+		if err == nil {
+			time.Sleep(50 * time.Microsecond) // the others come to wait
+		}
+		r.ReleaseAll()
 	}
 }
 
@@ -63,15 +80,11 @@ func startRangeWaiter(t testing.TB, path string) *proc.Proc {
 // A process is killed that holds ranges, in either mode, while this one waits
 // for a part of them.
 func TestRangesKilledHolders(t *testing.T) {
-	rounds := 300
-	if testing.Short() {
-		rounds = 20
-	}
 	a := testArena(t, &Options{Logger: quiet})
 	r := a.Ranges("queue")
 	tryRange(t, r, true, Shared, 200, 5)
 	heir := startRangeWaiter(t, a.Path())
-	for k := range rounds {
+	for k := range killRounds() {
 		p := heir
 		heir = startRangeWaiter(t, a.Path())
 		p.Expect("ready")
@@ -101,10 +114,6 @@ func TestRangesKilledHolders(t *testing.T) {
 // Of processes that wait in a queue one is killed, each round at the next
 // place, before or after the range comes back: the others are served in order.
 func TestRangesKilledWaiters(t *testing.T) {
-	rounds := 400
-	if testing.Short() {
-		rounds = 20
-	}
 	a := testArena(t, &Options{Logger: quiet})
 	r := a.Ranges("queue")
 	const places = 4
@@ -114,7 +123,7 @@ func TestRangesKilledWaiters(t *testing.T) {
 		queue[i].Expect("ready")
 	}
 	heir := startRangeWaiter(t, a.Path())
-	for round := range rounds {
+	for round := range killRounds() {
 		tryRange(t, r, true, Exclusive, 0, 100)
 		for i, p := range queue {
 			p.Send("1 %d 20", 5*i)
@@ -149,43 +158,42 @@ func TestRangesKilledWaiters(t *testing.T) {
 	expectNoRanges(t, a)
 }
 
-// A process is killed while it is granting to others.
+// A process is killed while it is granting to others, half of the time in each
+// of two arenas.
 func TestRangesKilledGranters(t *testing.T) {
 	if crash.Enabled {
 		t.Skip("is the test that builds this one")
 	}
-	rounds := 300
-	if testing.Short() {
-		rounds = 12
-	}
 	crashPointsInSources(t)
 	binary := buildWithCrashPoints(t)
-	a := testArena(t, &Options{Logger: quiet})
-	all := a.Ranges("crash")
-	tryRange(t, all, true, Exclusive, 0, 0)
-	all.ReleaseAll()
-	stop := make(chan struct{})
-	var rivals sync.WaitGroup
-	for g := range 3 {
-		rivals.Go(func() { rivalRanges(t, a, g, stop) })
-	}
 	points := []string{"range.granted", "grant.rung", "range.dropped", "range.unlinked", "range.linked", "range.unlatched", "range.released"}
-	for round := range rounds {
-		point := fmt.Sprintf("%s:%d", points[round%len(points)], 1+round%3)
-		p := proc.StartCommand(t, exec.Command(binary, a.Path(), strconv.Itoa(round%3)),
-			proc.Env("LOCKD_TEST_ROLE=range-granter"), proc.Env("LOCKD_CRASH="+point))
-		if strings.HasPrefix(point, "range.dropped") {
-			time.Sleep(5 * time.Millisecond) // it only comes there when somebody gives up
-			p.Kill()
-		} else if p.Wait() == nil {
-			t.Fatalf("not killed at %s", point)
-		}
+	for k := range 2 {
+		t.Run(fmt.Sprint(k), func(t *testing.T) {
+			t.Parallel()
+			a := testArena(t, &Options{Logger: quiet})
+			all := a.Ranges("crash")
+			tryRange(t, all, true, Exclusive, 0, 0)
+			all.ReleaseAll()
+			stop := make(chan struct{})
+			var rivals sync.WaitGroup
+			for g := range 3 {
+				rivals.Go(func() { rivalRanges(t, a, g, stop) })
+			}
+			for round := range killRounds() / 2 {
+				point := fmt.Sprintf("%s:%d", points[(round+k)%len(points)], 1+round%3)
+				p := proc.StartCommand(t, exec.Command(binary, a.Path(), strconv.Itoa(round%3)),
+					proc.Env("LOCKD_TEST_ROLE=range-granter"), proc.Env("LOCKD_CRASH="+point))
+				if p.Wait() == nil {
+					t.Fatalf("not killed at %s", point)
+				}
+			}
+			close(stop)
+			rivals.Wait()
+			lockRange(t, all, Exclusive, 0, 0)
+			all.ReleaseAll()
+			expectNoRanges(t, a)
+		})
 	}
-	close(stop)
-	rivals.Wait()
-	lockRange(t, all, Exclusive, 0, 0)
-	all.ReleaseAll()
-	expectNoRanges(t, a)
 }
 
 // The holder of the latch is stopped: a try gives up, a wait obeys its context.

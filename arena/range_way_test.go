@@ -1,6 +1,7 @@
 package arena
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -89,4 +90,41 @@ func wrongBelow(c *core, i uint32, above uint64, low, high uint64) (most uint64,
 	}
 	right, err := wrongBelow(c, r.right.Load(), mine, first, high)
 	return max(left, r.last.Load(), right), err
+}
+
+// A tree can be deeper than a way down it may be, by very bad luck or by
+// somebody's will. Then nobody gets anything of it, rather than what others have.
+func TestRangesTooDeep(t *testing.T) {
+	a := testArena(t, &Options{Logger: quiet})
+	r, other := a.Ranges("file"), a.Ranges("file")
+	h := r.holder
+	tryRange(t, r, true, Exclusive, 1<<62, 1)
+	place := func(i uint32) int64 { return 4 * int64(^priority(i)) }
+	var held []int64
+	for range 2 * rangeDepth {
+		if h.spare == 0 {
+			records, err := a.core.claimRanges(t.Context(), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.spares[0], h.spare = records[0], 1
+		}
+		at := place(h.spares[h.spare-1])
+		if ok, err := r.TryLock(Exclusive, at, 1); ok {
+			held = append(held, at)
+		} else if err != nil && !errors.Is(err, ErrDamaged) {
+			t.Fatal(err)
+		}
+	}
+	for _, at := range held {
+		if ok, _ := other.TryLock(Shared, at, 1); ok {
+			t.Fatalf("%d is held by two, with %d held", at, len(held))
+		}
+	}
+	if err := r.ReleaseAll(); err != nil {
+		t.Error(err)
+	}
+	tryRange(t, other, true, Exclusive, 0, 0)
+	other.ReleaseAll()
+	expectNoRanges(t, a)
 }

@@ -99,7 +99,9 @@ func (d *rangeDesk) unlatch() {
 	b := d.b
 	crash.At("range.unlatch")
 	raceRelease(d.c, b)
-	if !b.slot.word.CompareAndSwap(b.self, b.free) {
+	if d.broken {
+		d.c.release(b, robust.Abandoned) // it could not be made whole: nobody may believe it
+	} else if !b.slot.word.CompareAndSwap(b.self, b.free) {
 		d.c.release(b, 0)
 	}
 	crash.At("range.unlatched")

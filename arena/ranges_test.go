@@ -180,8 +180,7 @@ func TestRangesClose(t *testing.T) {
 	tryRange(t, r, true, Shared, 20, 10)
 	waited := make(chan error)
 	go func() { waited <- s.Lock(context.Background(), Exclusive, 0, 0) }()
-	for waitingRanges(a) == 0 {
-	}
+	untilRangesWait(t, a, 1)
 	err := a.Close()
 	if !errors.Is(err, ErrWasHeld) || !strings.Contains(err.Error(), `2 ranges of "file"`) {
 		t.Errorf("close: %v", err)

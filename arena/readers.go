@@ -76,7 +76,12 @@ func vacantCell(generation uint32) uint64 {
 func (c *core) chain(i uint32, s *slot) iter.Seq2[uint32, *record] {
 	return func(yield func(uint32, *record) bool) {
 		at := s.records.Load()
-		for steps := c.segments() * segmentRecords; at != 0 && steps > 0; steps-- {
+		for steps, most := uint32(0), uint32(0); at != 0; steps++ {
+			if steps == most { // the walk itself may notice that there are more
+				if most = c.segments() * segmentRecords; steps == most {
+					return
+				}
+			}
 			r := c.recordAt(at)
 			if r == nil && c.noticeGrowth() {
 				r = c.recordAt(at)

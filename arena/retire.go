@@ -102,6 +102,9 @@ func (c *core) claimCell(ctx context.Context) (uint32, error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
+		if c.gate.closing() {
+			return 0, ErrClosed
+		}
 		had := c.segments()
 		if i := c.claimFreshRecord(); i != 0 {
 			return i, nil

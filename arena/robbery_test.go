@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -89,6 +90,57 @@ func TestRobbedReleaseFreesNobody(t *testing.T) {
 	}
 	m.MarkConsistent()
 	m.Unlock()
+}
+
+// robFromAfar has m, which this process holds, robbed by one whose record is in
+// a segment that this process has not noticed.
+func robFromAfar(t *testing.T, a *Arena) {
+	t.Helper()
+	robber := startActor(t, a.Path(), "robber")
+	robber.must("held", "hold 0 %d x", segmentSlots+10)
+	a.core.head.recordHand.Store(segmentRecords + 100)
+	if got := robber.ask("break m"); !strings.HasPrefix(got, "robbed ") {
+		t.Fatal(got)
+	}
+	robber.must(heirOf(os.Getpid(), a.options.Label, Robbed, 1), "lock m")
+	robber.must("ok", "mark m")
+	robber.must("ok", "unlock m")
+	a.core.mapped.Load().usable.Store(fileSize(1))
+}
+
+// That somebody was robbed he sees also where the arena has grown without him.
+func TestRobbedFromAfar(t *testing.T) {
+	t.Run("releases", func(t *testing.T) {
+		a := testArena(t, &Options{Logger: quiet})
+		m := a.Mutex("m")
+		m.Lock()
+		robFromAfar(t, a)
+		if err := m.Release(); !errors.Is(err, ErrRobbed) {
+			t.Errorf("the robbed is told: %v", err)
+		}
+		m.Lock()
+		m.Unlock()
+	})
+	t.Run("tries", func(t *testing.T) {
+		a := testArena(t, &Options{Logger: quiet})
+		m := a.Mutex("m")
+		m.Lock()
+		robFromAfar(t, a)
+		if m.TryLock() {
+			t.Error("the lock is had before the robbed has noticed")
+		}
+		m.Release()
+	})
+	t.Run("leaves", func(t *testing.T) {
+		path := testPath(t)
+		a := reopen(path, &Options{Logger: quiet})
+		a.Mutex("m").Lock()
+		robFromAfar(t, a)
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+		expectNoRequests(t, path)
+	})
 }
 
 // Who looked, and decided whom to rob, robs nobody else.

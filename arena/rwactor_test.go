@@ -127,13 +127,20 @@ func needDeath(t testing.TB) {
 	}
 }
 
-// until returns when what must come true has; others make it so meanwhile.
-func until(t *testing.T, what string, f func() bool) {
+// until returns when what must come true has; others make it so meanwhile. It
+// looks often at first, then leaves the processor to them.
+func until(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(proc.Soon); !f(); runtime.Gosched() {
+	deadline := time.Now().Add(proc.Soon)
+	for looks := 0; !f(); looks++ {
+		if looks < 100 {
+			runtime.Gosched()
+			continue
+		}
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %v: %s", proc.Soon, what)
 		}
+		time.Sleep(between)
 	}
 }
 

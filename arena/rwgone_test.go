@@ -1,6 +1,8 @@
 package arena
 
 import (
+	"context"
+	"errors"
 	"os"
 	"testing"
 
@@ -76,4 +78,62 @@ func TestRWTwoPIDNamespaces(t *testing.T) {
 		m.Unlock()
 		l.end()
 	}
+}
+
+// Who waits for room for a cell is told when the arena is closed.
+func TestCloseWhileWaitingForCells(t *testing.T) {
+	a, err := Open(testPath(t), &Options{Logger: quiet, MaxLocks: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, c := a.RWMutex("m"), a.core
+	m.Lock() // so that it is bound
+	m.Unlock()
+	for c.claimFreshRecord() != 0 {
+	}
+	before := c.head.hand.Load()
+	waited := make(chan error)
+	go func() { waited <- m.RLockContext(context.Background()) }()
+	until(t, "it looks for room", func() bool { return c.head.hand.Load() != before })
+	closed := make(chan error)
+	go func() { closed <- a.Close() }()
+	if err := <-waited; !errors.Is(err, ErrClosed) {
+		t.Errorf("who waited is told: %v", err)
+	}
+	if err := <-closed; err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// A reader is seen though his cell is at the end of a chain that is longer than
+// what this process knows to have records.
+func TestReaderAtTheEndOfALongChain(t *testing.T) {
+	a := testArena(t, &Options{Logger: quiet, MaxLocks: 2 * segmentSlots})
+	m, c := a.RWMutex("it"), a.core
+	m.Lock() // so that it is bound
+	m.Unlock()
+	reader := startRW(t, a)
+	do(t, reader, "R")
+	if grown, err := c.grow(t.Context(), c.segments()); !grown {
+		t.Fatal(err)
+	}
+	b := m.binding()
+	for range segmentRecords + 100 { // as those leave that were there before
+		i := c.claimAnyRecord(recordReaders)
+		r := c.recordAt(i)
+		r.slot.Store(b.index)
+		r.generation.Store(b.generation)
+		r.counts.Store(0)
+		r.next.Store(b.slot.records.Load())
+		r.owner.Store(vacantCell(b.generation))
+		b.slot.records.Store(i)
+	}
+	c.mapped.Load().usable.Store(fileSize(1))
+	if m.TryLock() {
+		t.Error("held exclusively, beside a reader")
+		m.Unlock()
+	}
+	do(t, reader, "R-")
+	m.Lock()
+	m.Unlock()
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"lockd/internal/crash"
 	"lockd/internal/proc"
@@ -50,11 +48,7 @@ func startTicketWaiter(t testing.TB, a *Arena, n int) *proc.Proc {
 // untilQueued waits until so many requests are in the queue.
 func untilQueued(t testing.TB, s *Semaphore, want int) {
 	t.Helper()
-	for until := time.Now().Add(proc.Soon); queuedFor(s) != want; runtime.Gosched() {
-		if time.Now().After(until) {
-			t.Fatalf("there are never %d requests in the queue", want)
-		}
-	}
+	until(t, fmt.Sprintf("%d requests are in the queue", want), func() bool { return queuedFor(s) == want })
 }
 
 func queuedFor(s *Semaphore) (n int) {

@@ -23,7 +23,8 @@ type sighting struct {
 	sessions []seenSession   // the first of graph.actors; the others are requests that no session makes
 	members  []robust.Member // of graph.actors
 	places   map[uint32]*seenPlace
-	remain   []bool // see stuck; nil: not known yet
+	remain   []bool  // see stuck; nil: not known yet
+	tangle   *tangle // see isTied; nil: not known yet
 
 	from     sight
 	requests map[uint32][]*seenRequest           // by slot

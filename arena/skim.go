@@ -31,11 +31,7 @@ const skimmedFrom = 33
 // Skim looks at the arena of this name as ReadSnapshot does, and leaves its
 // locks to EachLock. What comes back, also with an error, has to be closed.
 func Skim(name string) (*Skimmed, error) {
-	path, err := Path(name)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := openToRead(path)
+	fd, path, err := openNamed(name)
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +188,9 @@ func (k *Skimmed) walk(limit uint32, f func(p picture, i uint32) bool) {
 	defer unix.Munmap(p)
 	for first := uint32(0); first < limit; first += segmentSlots {
 		at, far := slotStart(first), false
+		if at >= uint64(len(p)) {
+			return // the header says more than the file has
+		}
 		k.load(p, at, segmentSlots*slotSize, copyAll)
 		for i := max(first, 1); i < min(first+segmentSlots, limit); i++ {
 			if life := p.life(i); life.isLock() && life.length() > inlineName {
@@ -205,11 +204,11 @@ func (k *Skimmed) walk(limit uint32, f func(p picture, i uint32) bool) {
 			}
 		}
 		k.forget(at, segmentSize)
-		if rest := p[at:min(at+segmentSlots*slotSize, uint64(len(p)))]; far {
-			unix.Madvise(p, unix.MADV_DONTNEED)
-		} else if len(rest) > 0 {
-			unix.Madvise(rest, unix.MADV_DONTNEED)
+		used := p[at:min(at+segmentSlots*slotSize, uint64(len(p)))]
+		if far {
+			used = p
 		}
+		unix.Madvise(used, unix.MADV_DONTNEED)
 	}
 }
 

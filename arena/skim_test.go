@@ -157,11 +157,16 @@ func TestSkimDamaged(t *testing.T) {
 			f.addWaiter(skimmedFrom*segmentRecords+2, forgedOwner, far+40, 1)
 			return f.picture
 		},
-		"waits":            func(f forgery) picture { f.addWaiter(5, forgedOwner, far, 1); return f.picture },
-		"segments":         func(f forgery) picture { f.put32(atSegments, 1<<20); return f.picture },
-		"version":          func(f forgery) picture { f.put32(atVersion, 99); return f.picture },
-		"layout":           func(f forgery) picture { f.put64(atLayout, 99); return f.picture },
-		"cut":              func(f forgery) picture { return f.picture[:len(f.picture)-50001] },
+		"waits":    func(f forgery) picture { f.addWaiter(5, forgedOwner, far, 1); return f.picture },
+		"segments": func(f forgery) picture { f.put32(atSegments, 1<<20); return f.picture },
+		"version":  func(f forgery) picture { f.put32(atVersion, 99); return f.picture },
+		"layout":   func(f forgery) picture { f.put64(atLayout, 99); return f.picture },
+		"cut":      func(f forgery) picture { return f.picture[:len(f.picture)-50001] },
+		"cut to fewer segments": func(f forgery) picture {
+			f.put32(atBump, (skimmedFrom+4)*segmentSlots)
+			f.put32(atSegments, skimmedFrom+4)
+			return f.picture
+		},
 		"cut in the table": func(f forgery) picture { return f.picture[:len(f.picture)-segmentSize+slotSize*3] },
 		"all ones": func(f forgery) picture {
 			for i := segmentsStart; i < len(f.picture); i++ {

@@ -175,11 +175,7 @@ type LatchInfo struct {
 // ErrName, ErrNotExist, ErrPermission, and ErrUnsafeFile for a symbolic link.
 // A file that is cut off while it is read is ErrTruncated.
 func ReadSnapshot(name string) (*Snapshot, error) {
-	path, err := Path(name)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := openToRead(path)
+	fd, path, err := openNamed(name)
 	if err != nil {
 		return nil, err
 	}

@@ -9,10 +9,10 @@ import "lockd/robust"
 // can finish have, and everybody whom that rests on.
 func (s *sighting) suspect(i int) (ring, rest []int) {
 	stuck := s.stuck()
-	if ring = s.graph.cycle(i, stuck); ring == nil {
+	if !s.isTied(i) {
 		return nil, nil
 	}
-	return ring, s.graph.closure(i, stuck)
+	return s.graph.cycle(i, stuck), s.graph.closure(i, stuck)
 }
 
 // judge tells which of the members that a suspicion rests on are gone.
@@ -57,9 +57,18 @@ func (s *sighting) stuck() []bool {
 	return s.remain
 }
 
+// isTied tells whether an actor that remains lies on a cycle.
+func (s *sighting) isTied(i int) bool {
+	if s.tangle == nil {
+		s.tangle = s.graph.tangle(s.stuck())
+	}
+	return s.tangle.has(i)
+}
+
 // relieve has an actor wait no more, and those finish who then can.
 func (s *sighting) relieve(i int) {
 	s.graph.actors[i].waits = false
+	s.tangle = nil
 	if s.remain != nil && s.remain[i] {
 		s.graph.finish(i, s.remain)
 	}

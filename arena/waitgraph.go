@@ -247,8 +247,11 @@ func (s *Snapshot) addDeadlocks(g *WaitGraph) {
 		if met[i] {
 			continue
 		}
+		if !s.seen.isTied(i) {
+			continue
+		}
 		ring := graph.cycle(i, stuck)
-		if ring == nil || slices.ContainsFunc(ring, func(j int) bool { return j >= len(s.seen.sessions) }) {
+		if slices.ContainsFunc(ring, func(j int) bool { return j >= len(s.seen.sessions) }) {
 			continue
 		}
 		var cycle WaitCycle

@@ -27,11 +27,12 @@ func (g *graph) cycles() (all []cycle) {
 	any := func(*edge) bool { return true }
 	met := make(map[*actor]bool)
 	for _, use := range []func(*edge) bool{certain, any} {
+		outgoing := g.outgoing(use)
 		for _, a := range g.actors {
 			if met[a] {
 				continue
 			}
-			if c := g.shortest(a, use); c != nil {
+			if c := shortest(a, outgoing); c != nil {
 				all = append(all, c)
 				for _, e := range c {
 					met[e.from] = true
@@ -42,14 +43,19 @@ func (g *graph) cycles() (all []cycle) {
 	return all
 }
 
-// shortest looks for the way from an actor back to itself, breadth first.
-func (g *graph) shortest(start *actor, use func(*edge) bool) cycle {
-	outgoing := make(map[*actor][]*edge)
+// outgoing are the edges to be used, by where they begin.
+func (g *graph) outgoing(use func(*edge) bool) map[*actor][]*edge {
+	all := make(map[*actor][]*edge)
 	for _, e := range g.edges {
 		if use(e) {
-			outgoing[e.from] = append(outgoing[e.from], e)
+			all[e.from] = append(all[e.from], e)
 		}
 	}
+	return all
+}
+
+// shortest looks for the way from an actor back to itself, breadth first.
+func shortest(start *actor, outgoing map[*actor][]*edge) cycle {
 	cameBy := make(map[*actor]*edge)
 	for queue := []*actor{start}; len(queue) > 0; queue = queue[1:] {
 		for _, e := range outgoing[queue[0]] {

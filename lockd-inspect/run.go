@@ -93,7 +93,9 @@ Signals are passed on to the command. Those of the keyboard, Ctrl-C and Ctrl-\,
 reach it anyway; run stays until it has ended. If run itself is killed by
 SIGKILL the command is killed too, and nobody gets the lock before it is gone.
 With --close nothing but run keeps the lock then, and the next may begin a
-moment before the command is gone.`, exitConflict, exitUsage, exitUnavailable, exitData, exitNoInput, exitSystem, exitCantCreate))
+moment before the command is gone. A command that became another program (exec)
+from a thread that is not its first is not killed: the kernel forgets that it
+should be. It keeps the lock until it has ended, but with --close it does not.`, exitConflict, exitUsage, exitUnavailable, exitData, exitNoInput, exitSystem, exitCantCreate))
 	r.verb = v
 	v.misused = exitUsage
 	f := v.flags
