@@ -197,9 +197,9 @@ func (c *core) watch(owner robust.Member) bool {
 	return c.watcher.Watch(key, id, c.peerGone)
 }
 
-func (c *core) peerGone(uint64) {
+func (c *core) peerGone(key uint64) {
 	c.nudgeAll()
-	c.settling.kick()
+	c.settling.died(robust.Member{Index: uint16(key), Generation: uint16(key >> 16)})
 	c.tendTickets()
 	c.tendRanges()
 }

@@ -283,7 +283,7 @@ func TestStoppedGrower(t *testing.T) {
 	}
 	grower := proc.Start(t, "latch holder", []string{a.Path(), "growth"})
 	grower.Next()
-	ctx, cancel := context.WithTimeout(context.Background(), proc.Soon/6)
+	ctx, cancel := context.WithTimeout(context.Background(), proc.Soon)
 	defer cancel()
 	m := a.Mutex("new")
 	if err := m.LockContext(ctx); err != nil {

@@ -211,7 +211,7 @@ func TestSleeperWithoutW(t *testing.T) {
 		}
 		runtime.Gosched()
 	}
-	deadline := time.After(proc.Soon / 4)
+	deadline := time.After(proc.Soon)
 	for {
 		m.Unlock()
 		if !m.TryLock() {

@@ -105,7 +105,7 @@ func TestTryAfterCutEviction(t *testing.T) {
 	}()
 	select {
 	case <-tried:
-	case <-time.After(proc.Soon / 4):
+	case <-time.After(proc.Soon):
 		t.Fatal("a try does not end") // nor would Close
 	}
 	if err := a.Close(); err != nil {

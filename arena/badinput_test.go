@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lockd/internal/proc"
 	"lockd/robust"
 )
 
@@ -252,7 +253,7 @@ func refused(t *testing.T, path string, o *Options, want error) {
 		if !errors.Is(err, want) || !strings.Contains(err.Error(), filepath.Dir(path)) {
 			t.Errorf("open: %v; want: %v", err, want)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(proc.Soon):
 		t.Fatal("open hangs")
 	}
 	if after := folderState(t, path); after != before {

@@ -62,7 +62,7 @@ func lifeOfALock(a, b func(format string, args ...any) string) error {
 		said("busy", b("try m")),
 		said("timeout", b("within 30 m")),
 		said("ok", a("unlock m")),
-		said("held", b("within 10000 m")),
+		said("held", b("within 100000 m")),
 		said("timeout", a("within 30 m")),
 		said("ok", b("unlock m")),
 		said("held", a("try m")),

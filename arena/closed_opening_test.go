@@ -1,11 +1,9 @@
 package arena
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"testing"
-	"time"
 )
 
 // What was taken through an opening that was closed since, the process holds as
@@ -13,8 +11,7 @@ import (
 // not take through it, it does not hold.
 func TestGivesBackThroughClosedOpening(t *testing.T) {
 	path := testPath(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
+	ctx := within(t)
 	first, err := Open(path, &Options{Logger: quiet})
 	if err != nil {
 		t.Fatal(err)

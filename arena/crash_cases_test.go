@@ -42,7 +42,7 @@ func insertNames(n int) func(string) {
 
 func settleAll(path string) {
 	openCrash(path, segmentSlots)
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(proc.Soon / 2); time.Now().Before(end); {
 		if problems, err := Check(path); err == nil && len(problems) == 0 {
 			return
 		}
@@ -53,7 +53,7 @@ func settleAll(path string) {
 // waiting, and else takes what it can get.
 func contendForHot(path string) {
 	m := openCrash(path, segmentSlots).Mutex("hot")
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(proc.Soon / 2); time.Now().Before(end); {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Microsecond)
 		if m.LockContext(ctx) == nil {
 			m.Unlock()

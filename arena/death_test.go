@@ -286,7 +286,7 @@ func TestNoticeStaysUntilMarked(t *testing.T) {
 		first.must("ok", "unlock a")
 		second.must(victim.died(1), "try a")
 		second.must("ok", "unlock a")
-		first.must(victim.died(1), "within 10000 a")
+		first.must(victim.died(1), "within 100000 a")
 	}
 	first.must("ok", "unlock a")
 	second.must(victim.died(1), "lock a")

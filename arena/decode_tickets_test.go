@@ -20,6 +20,7 @@ func TestProblemsOfTickets(t *testing.T) {
 	p.Expect("ready")
 	p.Send("acquire")
 	untilQueued(t, s, 1)
+	until(t, "nobody is at the queue", func() bool { return robust.Word(s.binding().slot.word.Load()).IsFree() })
 	whole, err := ReadSnapshot(a.Path())
 	if err != nil {
 		t.Fatal(err)
@@ -83,6 +84,7 @@ func TestSemaphoreSettledWhileLatched(t *testing.T) {
 	p.Send("acquire")
 	untilQueued(t, s, 1)
 	wait := proc.MustBlock(t, "Acquire", func() { release(t, acquire(t, s, 1)) })
+	untilQueued(t, s, 2)
 	kinds := func() map[recordKind]int {
 		snapshot, err := ReadSnapshot(a.Path())
 		if err != nil {

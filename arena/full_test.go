@@ -48,7 +48,7 @@ func TestTableFull(t *testing.T) {
 	}
 	isFull("one more", fmt.Sprintf("%d held and 0 abandoned", slots))
 	isFull(long)
-	if got := other.ask("within 10000 one more"); !strings.Contains(got, ErrTableFull.Error()) {
+	if got := other.ask("within 100000 one more"); !strings.Contains(got, ErrTableFull.Error()) {
 		t.Errorf("another process, of a full table: %s", got)
 	}
 	if err := a.wholeAndHeld(slots); err != nil {

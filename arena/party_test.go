@@ -56,7 +56,7 @@ func answerTo(err error) string {
 
 func (a *Arena) perform(s *Session, order string) error {
 	act, name, _ := strings.Cut(order, " ")
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), proc.Soon)
 	defer cancel()
 	m, rw := a.Mutex(name), a.RWMutex(name)
 	switch act {

@@ -24,13 +24,13 @@ type rangeCrash struct {
 }
 
 var rangeCrashes = map[string]rangeCrash{
-	"busy": {work: busyRanges, points: []string{
+	"busy": {work: busyLong, points: []string{
 		"range.claimed", "range.latched", "range.unlatch", "range.unlatched", "range.owned", "range.linked",
 		"range.unlinked", "range.released", "range.cut", "range.split", "range.downgraded", "range.freed",
 		"range.counted", "range.queued", "range.granting", "range.granted", "grant.rung", "answer.sleep", "answer.woken",
 		"range.withdrawn", "range.dropped", "range.collect", "range.collected",
 	}},
-	"alone": {work: busyRanges, lone: true, points: []string{
+	"alone": {work: busyLong, lone: true, points: []string{
 		"range.claimed", "range.latched", "range.owned", "range.linked", "range.released", "range.unlinked",
 		"range.cut", "range.split", "range.freed", "range.unlatch",
 	}},
@@ -62,6 +62,13 @@ func reapRangeOf(a *Arena, name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), proc.Soon)
 	defer cancel()
 	a.Ranges(name).Lock(ctx, Exclusive, 0, 50)
+}
+
+// busyLong is for points that take luck to come to.
+func busyLong(a *Arena) {
+	for end := time.Now().Add(proc.Soon / 2); time.Now().Before(end); {
+		busyRanges(a)
+	}
 }
 
 // busyRanges does all that can be done with ranges.

@@ -235,7 +235,7 @@ func waitingRanges(a *Arena) (n int) {
 // of a Ranges is not idle.
 func expectNoRanges(t testing.TB, a *Arena) {
 	t.Helper()
-	a.core.settleDead()
+	settleWhole(t, a)
 	kinds := make(map[recordKind]int)
 	a.core.noticeGrowth()
 	a.core.eachRange(func(_ uint32, _ *rangeRecord, owner uint64) { kinds[kindOfRecord(owner)]++ })

@@ -52,7 +52,7 @@ func TestRangesTakenOutByTheKnownWay(t *testing.T) {
 			t.Fatalf("step %d: %v", step, err)
 		}
 	}
-	if known < steps/8 {
+	if known < steps/16 {
 		t.Errorf("only %d of %d steps went a known way", known, steps)
 	}
 	for _, r := range all {

@@ -50,8 +50,8 @@ func (r *rangeBells) later(first, last uint64) {
 }
 
 // rangePatience bounds the wait for the latch of who is not told to wait: its
-// holder may be stopped.
-const rangePatience = 10 * time.Millisecond
+// holder may be stopped. Tests have more, as of tryPatience.
+var rangePatience = 10 * time.Millisecond
 
 // at begins to use the latch, which is held.
 func (d *rangeDesk) at(c *core, b *binding) {

@@ -127,6 +127,8 @@ func TestRangesTimeout(t *testing.T) {
 	a := testArena(t, &Options{Label: "the holder"})
 	r, s := a.Ranges("file"), a.Ranges("file")
 	tryRange(t, r, true, Exclusive, 10, 10)
+	tryRange(t, s, true, Exclusive, 0, 5) // it has room to wait with from now on, however late it is
+	s.ReleaseAll()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	err := s.Lock(ctx, Shared, 0, 0)

@@ -16,10 +16,6 @@ import (
 	"lockd/internal/proc"
 )
 
-// told is how soon a sleeper must be told, on a loaded machine: ticks are at
-// most 250 ms apart.
-const told = 5 * time.Second
-
 // logBook is a log that can be read while it is written.
 type logBook struct {
 	mu   sync.Mutex
@@ -101,8 +97,8 @@ func TestArenaReplaced(t *testing.T) {
 					if !errors.Is(err, ErrReplaced) {
 						t.Errorf("a sleeper was told: %v", err)
 					}
-				case <-time.After(told):
-					t.Fatalf("a sleeper was not told within %v", told)
+				case <-time.After(proc.Soon):
+					t.Fatalf("a sleeper was not told within %v", proc.Soon)
 				}
 			}
 			// Lock cannot fail, and the old file's lock still excludes.

@@ -203,9 +203,10 @@ func TestRWExclusion(t *testing.T) {
 				s.at(0).turns.Store(int64(next))
 				return proc.Start(t, "rw-player", []string{path, stagePath, strconv.Itoa(next), strconv.Itoa(tc.goroutines)})
 			}
-			crew := make([]*proc.Proc, tc.processes)
+			crew, entries := make([]*proc.Proc, tc.processes), make([]int, tc.processes)
 			for i := range crew {
 				crew[i] = start()
+				entries[i] = next
 			}
 			for _, p := range crew {
 				p.Expect("on")
@@ -219,6 +220,7 @@ func TestRWExclusion(t *testing.T) {
 					continue
 				}
 				crew[i].Kill()
+				s.leave(entries[i]) // its pid may soon be another's
 				select {
 				case line, ok := <-crew[i].Lines():
 					if ok {
@@ -227,6 +229,7 @@ func TestRWExclusion(t *testing.T) {
 				default:
 				}
 				crew[i] = start()
+				entries[i] = next
 				crew[i].Expect("on")
 			}
 			for _, p := range crew { // everybody still gets in

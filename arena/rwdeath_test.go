@@ -160,7 +160,7 @@ func TestRWKilledAtEachStep(t *testing.T) {
 				p := startRW(t, a)
 				do(t, p, "R")
 				p.Kill()
-				a.core.settleDead()
+				settleWhole(t, a)
 			}
 			victim := startRWCrashing(t, a, binary, tc.point)
 			for _, act := range tc.before {
@@ -170,6 +170,7 @@ func TestRWKilledAtEachStep(t *testing.T) {
 				waiting = startRW(t, a)
 				waiting.Send("%s", tc.waiting)
 				if !together(tc.waiting, tc.before[0]) {
+					untilWaiting(t, m, 1)
 					waiting.Silent()
 				} else {
 					waiting.Expect("ok")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lockd/internal/proc"
+	"lockd/robust"
 )
 
 // Readers that come all the time do not keep a writer out, nor writers readers.
@@ -82,6 +83,14 @@ func init() {
 	}
 }
 
+// untilDrains waits until somebody has shut the gate and waits for readers.
+func untilDrains(t *testing.T, m *RWMutex) {
+	t.Helper()
+	until(t, "a writer waits for readers", func() bool {
+		return robust.Word(m.binding().slot.state.Load()).Has(robust.Waiters)
+	})
+}
+
 // Readers that wait for a writer get in before the next one, and writers that
 // wait for readers before the next of those.
 func TestRWTurns(t *testing.T) {
@@ -90,11 +99,14 @@ func TestRWTurns(t *testing.T) {
 	for range 5 {
 		m.Lock()
 		writer.Send("X")
-		writer.Silent()
+		untilWaiting(t, m, 1)
 		reader.Send("R")
+		untilWaiting(t, m, 2)
+		writer.Silent()
 		reader.Silent()
 		m.Unlock()
 		reader.Expect("ok")
+		untilDrains(t, m)
 		writer.Silent()
 		later := make(chan bool)
 		go func() {
@@ -124,7 +136,8 @@ func TestRWLatchHolderStopped(t *testing.T) {
 	p, waiter := startRW(t, a), startRW(t, a)
 	do(t, p, "pass R")
 	p.Send("X")
-	p.Silent() // the gate is shut; it waits for the reader here
+	untilDrains(t, m) // the gate is shut; it waits for the reader here
+	p.Silent()
 	p.Signal(syscall.SIGSTOP)
 	for _, way := range modes {
 		if way.try(m) {

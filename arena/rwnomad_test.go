@@ -200,7 +200,7 @@ func TestRWCellsAreReused(t *testing.T) {
 		p := startRW(t, a)
 		do(t, p, "R")
 		p.Kill()
-		a.core.settleDead()
+		settleWhole(t, a)
 	}
 	cells := 0
 	b := m.binding()

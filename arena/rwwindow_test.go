@@ -60,7 +60,7 @@ func TestRWAgentFollowsAgent(t *testing.T) {
 	close(resume)
 	select {
 	case <-agent:
-	case <-time.After(proc.Soon / 10):
+	case <-time.After(proc.Soon):
 		t.Fatal("it sleeps though it was let in")
 	}
 	m.RUnlock()

@@ -136,10 +136,12 @@ func TestSeed001(t *testing.T) {
 	t.Run("each holder has a name that others are told", func(t *testing.T) {
 		p := startIndexer(t, a, "process_1")
 		p.must("ok", "w 0 1")
-		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-		defer cancel()
 		var late *TimeoutError
 		r := a.Ranges("dataLocksFile")
+		tryRange(t, r, true, Shared, 9, 1) // it has room to wait with from now on, however late it is
+		r.ReleaseAll()
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		defer cancel()
 		if err := r.Lock(ctx, Shared, 0, 1); !errors.As(err, &late) || late.HolderLabel != "process_1" || late.HolderPID != p.PID() {
 			t.Errorf("%v", err)
 		}

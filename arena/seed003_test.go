@@ -104,7 +104,11 @@ func TestSeed003(t *testing.T) {
 		t.Error("two hold it")
 	}
 	crashing.Kill()
-	if err := one.LockContext(ctx); err != nil {
+	// With more patience than the factory's: this process may have the lock in
+	// hand, to settle it, and be slow.
+	long, cancelLong := context.WithTimeout(ctx, proc.Soon)
+	defer cancelLong()
+	if err := one.LockContext(long); err != nil {
 		t.Fatal(err)
 	}
 	if d, ok := one.Abandoned(); !ok || d.PID != crashing.PID() {

@@ -97,6 +97,7 @@ func TestSeed004(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	untilQueued(t, s, 1)
 	if _, err := s.Acquire(ctx, 1); !errors.Is(err, ErrDestroyed) {
 		t.Errorf("acquired from what is being destroyed: %v", err)
 	}

@@ -20,7 +20,7 @@ type ticketCrash struct {
 }
 
 var ticketCrashes = map[string]ticketCrash{
-	"busy": {work: busyWork, points: []string{
+	"busy": {work: busyLongWork, points: []string{
 		"semaphore.latched", "semaphore.unlatch", "semaphore.unlatched",
 		"semaphore.claimed", "semaphore.dropped", "enqueue.flagged", "enqueue.wanted", "enqueue.linked",
 		"grant.given", "grant.unlinked", "grant.granted", "grant.rung", "answer.sleep", "answer.woken",
@@ -66,6 +66,13 @@ func holdOn(s *Semaphore) {
 	slot := s.binding().slot
 	for until := time.Now().Add(2 * time.Millisecond); !loadTickets(slot).has(ticketsAwaited) && time.Now().Before(until); {
 		runtime.Gosched()
+	}
+}
+
+// busyLongWork is for points that take luck to come to.
+func busyLongWork(a *Arena) {
+	for end := time.Now().Add(proc.Soon / 2); time.Now().Before(end); {
+		busyWork(a)
 	}
 }
 

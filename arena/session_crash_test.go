@@ -96,11 +96,7 @@ func TestSessionCrashPoints(t *testing.T) {
 					line := <-p.Lines()
 					t.Fatalf("it did not come there: %v; it said %q", exit, line)
 				}
-				for ctx := within(t); !a.core.settleDead(); {
-					if ctx.Err() != nil {
-						t.Fatal("the dead are not settled")
-					}
-				}
+				settleWhole(t, a)
 				if seen := a.core.sight(); len(seen.sessions) != 0 {
 					t.Errorf("left: %+v", seen.sessions)
 				}
@@ -144,7 +140,7 @@ func TestVictimKilled(t *testing.T) {
 			a := testArena(t, &Options{Logger: quiet})
 			victim := party{proc.StartCommand(t, exec.Command(binary, a.Path(), "20"), proc.Env(roleVariable+"=party"), proc.Env("LOCKD_CRASH="+point))}
 			victim.Expect("ready")
-			other := startParty(t, a.Path(), 300) // looks after the victim is gone
+			other := startParty(t, a.Path(), never) // who looks later than the other may not
 			other.must("other", "L x")
 			victim.must("victim", "L y")
 			other.Send("other L y")

@@ -1,8 +1,11 @@
 package arena
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"lockd/robust"
 )
 
 // settling runs passes in the background of one process.
@@ -13,6 +16,16 @@ type settling struct {
 	c      *core
 	asked  atomic.Uint32 // the header's passes at the last kick
 	found  atomic.Uint64 // dead members, by this process
+
+	mu      sync.Mutex
+	reasons reasons
+}
+
+// reasons are why a pass is wanted. If it is only that members have died, and
+// others have settled them by then, it is not needed.
+type reasons struct {
+	deaths []robust.Member
+	other  bool
 }
 
 func (s *settling) start() {
@@ -24,13 +37,44 @@ func (s *settling) start() {
 }
 
 // kick asks for a pass; of many kicks one pass serves all.
-func (s *settling) kick() {
+func (s *settling) kick() { s.want(reasons{other: true}) }
+
+// died asks for a pass because a member has.
+func (s *settling) died(m robust.Member) { s.want(reasons{deaths: []robust.Member{m}}) }
+
+func (s *settling) want(why reasons) {
 	s.asked.Store(s.c.head.passes.Load())
+	s.owe(why)
 	select {
 	case s.wanted <- struct{}{}:
 	default:
 	}
 }
+
+func (s *settling) owe(why reasons) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reasons.deaths = append(s.reasons.deaths, why.deaths...)
+	s.reasons.other = s.reasons.other || why.other
+}
+
+// due takes the reasons there are, but for the deaths that are settled: an entry
+// is freed when all that its member had is given back. Many may learn of one
+// death, some of them late.
+func (s *settling) due() (why reasons) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.reasons.deaths {
+		if state := memberState(s.c.memberAt(m.Index).state.Load()); state.phase() == phaseLive && state.generation() == m.Generation {
+			why.deaths = append(why.deaths, m)
+		}
+	}
+	why.other = s.reasons.other
+	s.reasons = reasons{}
+	return why
+}
+
+func (r reasons) none() bool { return !r.other && len(r.deaths) == 0 }
 
 func (s *settling) stop() {
 	close(s.quit)
@@ -75,8 +119,11 @@ func (s *settling) run() {
 		if !c.gate.enter() {
 			return
 		}
-		before := s.found.Load()
-		settled := !own && s.passed() || c.settleUnlessAnother(!own)
+		before, why := s.found.Load(), s.due()
+		settled := !own && (why.none() || s.passed()) || c.settleUnlessAnother(!own)
+		if !settled {
+			s.owe(why)
+		}
 		c.gate.leave()
 		again = nil
 		switch {

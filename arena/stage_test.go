@@ -47,6 +47,14 @@ func (s stage) at(i int) *stageEntry {
 	return (*stageEntry)(unsafe.Pointer(&s.raw[i*int(unsafe.Sizeof(stageEntry{}))]))
 }
 
+// leave takes one who is dead, and was reaped, from the stage.
+func (s stage) leave(i int) {
+	e := s.at(i)
+	e.readers.Store(0)
+	e.upgraders.Store(0)
+	e.writers.Store(0)
+}
+
 // inside says who is inside in which way; the dead are not.
 func (s stage) inside() (readers, upgraders, writers int) {
 	for i := 1; i <= int(s.at(0).turns.Load()); i++ {

@@ -244,12 +244,13 @@ func ticketsAddUp(ctx context.Context, a *Arena, name string, size int) error {
 	return nil
 }
 
-// settled settles the dead until there is no member but this one. A process
-// that one of the dead had started ends when it sees that.
+// settled settles the dead until there is no member but this one, with nobody
+// else at it: what is in another settler's hand would look left. A process that
+// one of the dead had started ends when it sees that.
 func settled(ctx context.Context, a *Arena) error {
 	for c := a.core; ; time.Sleep(time.Millisecond) {
 		var left []string
-		done := c.settleDead()
+		done := c.settleUnlessAnother(true)
 		for i := uint16(1); i < memberEntries; i++ {
 			if state := memberState(c.memberAt(i).state.Load()); state.phase() != phaseFree && i != c.member.Index {
 				left = append(left, fmt.Sprintf("member %d, pid %d, phase %d", i, state.pid(), state.phase()))

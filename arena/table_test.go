@@ -24,7 +24,7 @@ import (
 // lose a step.
 const (
 	tornNames  = 6
-	fillerName = 1000 // of each process; together more than the table has
+	fillerName = 1100 // of each process, however much of the time it is alone: more than the table has
 )
 
 func TestOneNameOneSlot(t *testing.T) {

@@ -34,8 +34,9 @@ func sleepThrough(args []string) {
 }
 
 // strandedAfter is when a waiter for a free lock counts as left to sleep for
-// ever: twenty of the ticker's longest intervals.
-const strandedAfter = 5 * time.Second
+// ever: more than a hundred of the ticker's longest intervals, for a machine that
+// is busy.
+const strandedAfter = 30 * time.Second
 
 // bed is a lock for which a few processes sleep, of which one is killed each
 // round just when it, perhaps, is the one that was woken.

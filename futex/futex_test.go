@@ -166,8 +166,8 @@ func TestErrorsEatNoWake(t *testing.T) {
 }
 
 // signal sends SIGURG, as the runtime does to preempt, to the thread of a
-// sleeper until it returns, or for as long as it must still block.
-func signal(t *testing.T, wait func() (int, error)) *sleeper {
+// sleeper until it returns, or for so long.
+func signal(t *testing.T, long time.Duration, wait func() (int, error)) *sleeper {
 	thread := make(chan int)
 	s := asleepIn(t, func() (int, error) {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
@@ -175,7 +175,7 @@ func signal(t *testing.T, wait func() (int, error)) *sleeper {
 		return wait()
 	})
 	tid := <-thread
-	for until := Now() + int64(stillBlocked); Now() < until && len(s.done) == 0; runtime.Gosched() {
+	for until := Now() + int64(long); Now() < until && len(s.done) == 0; runtime.Gosched() {
 		if err := unix.Tgkill(unix.Getpid(), tid, unix.SIGURG); err != nil && err != unix.ESRCH {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestSignal(t *testing.T) {
 			if name == "WaitAny" {
 				needWaitAny(t)
 			}
-			s := signal(t, wait)
+			s := signal(t, stillBlocked, wait)
 			wakeExactly(t, 1, func() int { return Wake(word, 1) })
 			if o := s.end(); o != (outcome{0, nil}) {
 				t.Errorf("got %v", o)
@@ -201,7 +201,7 @@ func TestSignal(t *testing.T) {
 		})
 	}
 	t.Run("Wait with a deadline", func(t *testing.T) {
-		s := signal(t, func() (int, error) { return 0, Wait(word, 0, surely()) })
+		s := signal(t, surelyDone/2, func() (int, error) { return 0, Wait(word, 0, surely()) })
 		Wake(word, 1) // ends the test early where the kernel restarts this too
 		if o := s.end(); o.err != ErrInterrupted {
 			t.Errorf("got %v, want ErrInterrupted", o.err)

@@ -11,7 +11,7 @@ import (
 
 const (
 	stillBlocked = 20 * time.Millisecond // what must block is watched this long
-	surelyDone   = 30 * time.Second      // what must happen has happened by then, on any machine
+	surelyDone   = 2 * time.Minute       // what must happen has happened by then, on any machine
 )
 
 // surely is a deadline for waits that should end otherwise.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lockd/arena"
+	"lockd/internal/proc"
 )
 
 // A golden is a state that an arena can be in, as a recipe: an image is
@@ -171,7 +172,7 @@ func goldenImage(t testing.TB, number int) []byte {
 		t.Fatal(err)
 	}
 	g := &golden{t: t, a: a}
-	g.ctx, g.cancel = context.WithTimeout(context.Background(), time.Minute)
+	g.ctx, g.cancel = context.WithTimeout(context.Background(), proc.Soon)
 	recipe.make(g)
 	image, err := os.ReadFile(path)
 	g.cancel()

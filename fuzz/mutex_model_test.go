@@ -33,7 +33,7 @@ func (m *mutexModel) end(cause arena.Cause) {
 func (m *mutexModel) actions() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"try": func(t *rapid.T) {
-			if got := m.mutex(t).TryLock(); got == m.held {
+			if got := tries(!m.held, m.mutex(t).TryLock); got == m.held {
 				t.Fatalf("try: %v, held: %v", got, m.held)
 			}
 			m.held = true

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"lockd/arena"
+	"lockd/internal/proc"
 )
 
 // openings are those that one process has of one arena; it is one member, so
@@ -19,11 +20,25 @@ type openings struct {
 	all  [3]*arena.Arena
 }
 
-// short is for what must fail in the end, long for what must not.
+// short is for what must fail in the end, long for what must not. tryPatience is
+// that of a try, which gives up for a latch that is held: that long this process
+// may not get to run on a loaded machine.
 const (
-	short = 200 * time.Microsecond
-	long  = 20 * time.Second
+	short       = 200 * time.Microsecond
+	long        = proc.Soon
+	tryPatience = 10 * time.Millisecond
 )
+
+// tries says whether a try that may succeed did; one that was not let run for so
+// long is made again.
+func tries(may bool, try func() bool) bool {
+	for {
+		began := time.Now()
+		if got := try(); got || !may || time.Since(began) < tryPatience {
+			return got
+		}
+	}
+}
 
 func open(t *rapid.T, path string) *openings {
 	o := &openings{path: path}

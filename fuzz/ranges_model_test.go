@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -27,8 +26,6 @@ type modelHolder struct {
 const (
 	modelCells      = 12
 	modelCellLength = 10
-
-	tryPatience = 10 * time.Millisecond // of a try, which a loaded machine may need
 )
 
 func modelSpan(from, to int) (start, length int64) {
@@ -114,14 +111,13 @@ func (m *rangesModel) actions() map[string]func(*rapid.T) {
 				is(t, "lock", lock(context.Background()), arena.ErrClosed)
 				return
 			case try:
-				began := time.Now()
-				got, err := h.r.TryLock(mode, start, length)
-				took := time.Since(began)
-				if !got && !barred && took > tryPatience {
-					return
-				}
+				var err error
+				got := tries(!barred, func() (got bool) {
+					got, err = h.r.TryLock(mode, start, length)
+					return got || err != nil
+				})
 				if got == barred || err != nil {
-					t.Fatalf("try: %v, %v, after %v; barred: %v", got, err, took, barred)
+					t.Fatalf("try: %v, %v; barred: %v", got, err, barred)
 				}
 			case barred:
 				timesOut(t, "lock", lock)

@@ -27,7 +27,7 @@ func (m *rwmutexModel) free() bool { return m.readers == 0 && !m.upgradable && !
 func (m *rwmutexModel) takes(t *rapid.T, may bool, try func() bool, wait func(context.Context) error) bool {
 	switch {
 	case rapid.Bool().Draw(t, "try"):
-		if got := try(); got != may {
+		if got := tries(may, try); got != may {
 			t.Fatalf("try: %v, must be %v", got, may)
 		}
 	case may:
@@ -85,8 +85,9 @@ func (m *rwmutexModel) actions() map[string]func(*rapid.T) {
 		"try upgrade": func(t *rapid.T) {
 			rw := m.rw(t)
 			done := false
-			is(t, "try upgrade", panics(func() { done = rw.TryUpgrade() }), notHeldUnless(m.readers > 0))
-			if may := m.readers == 1 && !m.upgradable && !m.writer; done != may {
+			may := m.readers == 1 && !m.upgradable && !m.writer
+			is(t, "try upgrade", panics(func() { done = tries(may, rw.TryUpgrade) }), notHeldUnless(m.readers > 0))
+			if done != may {
 				t.Fatalf("try upgrade: %v, must be %v", done, may)
 			}
 			if done {

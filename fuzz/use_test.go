@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lockd/arena"
+	"lockd/internal/proc"
 )
 
 // moment is how long anything may wait in an arena that is not to be believed.
@@ -19,7 +20,7 @@ const moment = time.Millisecond
 
 // bounds of one use: it is a hang, or takes too much, beyond these.
 const (
-	longUse       = 60 * time.Second
+	longUse       = proc.Soon
 	longOperation = 500 // beats of this process
 	muchSpace     = 64 << 20
 )

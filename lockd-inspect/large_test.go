@@ -38,7 +38,7 @@ func TestLargeArena(t *testing.T) {
 	owner.Process.Signal(syscall.SIGSTOP)
 	eventually(t, "it is stopped", func() bool { return processState(owner.Process.Pid) == 'T' })
 
-	said := look(t, path, "busy")
+	said := lookAtLive(t, path, "busy")
 	for verb, want := range map[string]string{
 		"show":  fmt.Sprintf("owner         pid %d (owner), stopped, ", owner.Process.Pid),
 		"who":   "busy, book (shared)",

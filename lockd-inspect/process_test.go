@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	mustBeDone    = 60 * time.Second
+	mustBeDone    = 5 * time.Minute
 	mustStillWait = 100 * time.Millisecond
 )
 

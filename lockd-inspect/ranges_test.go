@@ -45,7 +45,7 @@ func TestRanges(t *testing.T) {
 		t.Error(stdout)
 	}
 	expect(t, "table\n", "locks", path, "--no-headers", "-o", "name", "--held", "--waiting", "--pid", fmt.Sprint(b), "--kind", "ranges")
-	look(t, path, "table")
+	lookAtLive(t, path, "table")
 
 	one.kill()
 	eventually(t, "what the dead held is gone", func() bool {

@@ -150,7 +150,7 @@ func TestDeadlockedScripts(t *testing.T) {
 	if code != 0 || !strings.HasPrefix(stdout, "deadlock:\n") || !strings.Contains(stdout, "↺ deadlock") {
 		t.Errorf("graph: exit code %d, %s", code, stdout)
 	}
-	look(t, path, "x")
+	lookAtLive(t, path, "x")
 
 	// What check says to kill ends it.
 	_, stdout, _ = call(nil, "check", path, "--json")
@@ -203,7 +203,7 @@ func TestPossibleDeadlock(t *testing.T) {
 	if code != 1 || !strings.Contains(stdout, ": possible deadlock: ") || strings.Contains(stdout, ": deadlock: ") {
 		t.Errorf("exit code %d, %s", code, stdout)
 	}
-	look(t, path, "p")
+	lookAtLive(t, path, "p")
 }
 
 func waiterOf(t *testing.T, path, lock string) int {

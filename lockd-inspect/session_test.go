@@ -65,7 +65,7 @@ func TestSessions(t *testing.T) {
 	if code, stdout, _ := call(strings.NewReader(dump), "check", "-", "--json"); code != 1 || !strings.Contains(stdout, `"severity":"deadlock"`) {
 		t.Errorf("check of the dump: exit code %d, %s", code, stdout)
 	}
-	look(t, path, "x")
+	lookAtLive(t, path, "x")
 	cancel()
 	for range 3 {
 		<-ended

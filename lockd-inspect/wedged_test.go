@@ -27,15 +27,25 @@ func looking(name, lock string) [][]string {
 }
 
 // look calls all of them and says what they said. Each has to answer, whoever
-// does not go on, and leave the file as it is.
-func look(t *testing.T, path, lock string) map[string]string {
+// does not go on, and leave the file as it is, which nobody else may change.
+func look(t *testing.T, path, lock string) map[string]string { return lookBeside(t, path, lock, 0) }
+
+// lookAtLive is look where somebody waits, and looks after that now and then: so
+// the file may change meanwhile, but not each time.
+func lookAtLive(t *testing.T, path, lock string) map[string]string {
+	return lookBeside(t, path, lock, mustBeDone)
+}
+
+func lookBeside(t *testing.T, path, lock string, patience time.Duration) map[string]string {
 	t.Helper()
-	before, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	content := func() []byte {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
 	}
-	said := make(map[string]string)
-	for _, args := range looking(path, lock) {
+	answerTo := func(args []string) string {
 		answered := make(chan string)
 		go func() {
 			code, stdout, stderr := call(nil, args...)
@@ -43,13 +53,24 @@ func look(t *testing.T, path, lock string) map[string]string {
 		}()
 		select {
 		case answer := <-answered:
-			said[strings.Join(args[:1], " ")] += answer
+			return answer
 		case <-time.After(mustBeDone):
 			t.Fatalf("%q does not answer", args)
 		}
-		after, err := os.ReadFile(path)
-		if err != nil || !bytes.Equal(before, after) {
-			t.Fatalf("%q changed the file", args)
+		return ""
+	}
+	said := make(map[string]string)
+	for _, args := range looking(path, lock) {
+		for began := time.Now(); ; {
+			before := content()
+			answer := answerTo(args)
+			if bytes.Equal(before, content()) {
+				said[strings.Join(args[:1], " ")] += answer
+				break
+			}
+			if time.Since(began) >= patience {
+				t.Fatalf("%q changed the file", args)
+			}
 		}
 	}
 	return said
@@ -118,6 +139,8 @@ func TestHalfSettled(t *testing.T) {
 	eventually(t, "it is stopped", func() bool { return processState(watcher.Process.Pid) == 'T' })
 	corpse := hold(t, path, "corpse", "given back", "still held")
 	settler := hold(t, path, "settler")
+	settler.Process.Signal(syscall.SIGSTOP) // nor may it, who looks after the dead when it has attached
+	eventually(t, "it is stopped", func() bool { return processState(settler.Process.Pid) == 'T' })
 	s, err := arena.ReadSnapshot(path)
 	if err != nil {
 		t.Fatal(err)

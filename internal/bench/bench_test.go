@@ -218,7 +218,7 @@ func TestInterrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, exe, benchRole, "-run", "^contended-8$", "-turn", "1h")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -241,8 +241,12 @@ func TestInterrupted(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
 		t.Errorf("exit code %d, not %d", code, exitInterrupted)
 	}
-	if err := syscall.Kill(-cmd.Process.Pid, 0); err != syscall.ESRCH {
-		t.Errorf("processes are left: %v", err)
+	// One that it was just starting, or that is being killed, goes a little later.
+	for len(groupOf(cmd.Process.Pid)) > 0 {
+		if ctx.Err() != nil {
+			t.Fatalf("processes are left: %v", groupOf(cmd.Process.Pid))
+		}
+		runtime.Gosched()
 	}
 	for name := range left(t) {
 		if !before[name] {
@@ -259,6 +263,20 @@ func children(pid int) (n int) {
 		n += len(strings.Fields(string(b)))
 	}
 	return n
+}
+
+// groupOf are the processes of a group that have not ended. Who reaps those that
+// nobody waits for is not the bench's doing.
+func groupOf(group int) (pids []string) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		b, _ := os.ReadFile(path)
+		_, rest, _ := bytes.Cut(b, []byte(") "))
+		if f := strings.Fields(string(rest)); len(f) > 2 && f[2] == fmt.Sprint(group) && f[0] != "Z" && f[0] != "X" {
+			pids = append(pids, path)
+		}
+	}
+	return pids
 }
 
 func left(t *testing.T) map[string]bool {

@@ -38,7 +38,7 @@ const (
 	// inspectorEnv is what the test's inspector is to do instead of its duty.
 	inspectorEnv = "DEMO_TEST_INSPECTOR"
 	// mustBeDone bounds what has to happen at last, on a loaded machine too.
-	mustBeDone = time.Minute
+	mustBeDone = 5 * time.Minute
 )
 
 func inspectorMain(name string) int {

@@ -8,10 +8,13 @@ import (
 	"time"
 )
 
+// A leak is what does not go: who was told to end may take a while.
+const goneBy = 20 * time.Second
+
 // NoGoroutines fails if goroutines of the module are still running.
 func NoGoroutines() error {
 	var stacks string
-	for range 50 {
+	for until := time.Now().Add(goneBy); time.Now().Before(until); {
 		buf := make([]byte, 1<<20)
 		stacks = string(buf[:runtime.Stack(buf, true)])
 		leaked := false

@@ -1,6 +1,7 @@
 // Package proc starts real processes for tests: the test binary again, in a
 // role that the test names. Parent and child talk in lines, so that tests wait
-// for each other by handshake and never by sleeping.
+// for each other by handshake and never by sleeping; and who is to be blocked is
+// seen to rest.
 package proc
 
 import (
@@ -14,13 +15,10 @@ import (
 	"time"
 )
 
-// StillBlocks is how long a test watches something that must not happen; Soon
-// is how long it waits for something that must. Soon is generous: it is for
-// loaded machines, not for measuring.
-const (
-	StillBlocks = 100 * time.Millisecond
-	Soon        = 60 * time.Second
-)
+// StillBlocks is how long a test watches something that must not happen, and
+// Soon, which depends on what is built, how long it waits for something that
+// must. Soon is generous: it is for loaded machines, not for measuring.
+const StillBlocks = 100 * time.Millisecond
 
 const roleVariable = "LOCKD_TEST_ROLE"
 
@@ -205,13 +203,19 @@ func (p *Proc) Expect(want string) {
 	}
 }
 
-// Silent fails the test if the process says anything within StillBlocks.
+// Silent fails the test if the process says anything within StillBlocks, and
+// until it rests: then it has come to where it is blocked, however slow it was.
 func (p *Proc) Silent() {
 	p.t.Helper()
-	select {
-	case line, ok := <-p.lines:
-		p.t.Fatalf("process %d said %q (open: %v), should still be blocked", p.PID(), line, ok)
-	case <-time.After(StillBlocks):
+	for began, wait := time.Now(), StillBlocks; ; wait = lookAgain {
+		select {
+		case line, ok := <-p.lines:
+			p.t.Fatalf("process %d said %q (open: %v), should still be blocked", p.PID(), line, ok)
+		case <-time.After(wait):
+		}
+		if ProcessRests(p.PID()) || time.Since(began) > restsBy {
+			return
+		}
 	}
 }
 
@@ -240,19 +244,26 @@ func (p *Proc) Wait() error {
 	return nil
 }
 
-// MustBlock starts f and fails the test if it returns within StillBlocks; the
-// returned function waits for it to return.
+// MustBlock starts f and fails the test if it returns within StillBlocks, and
+// until its goroutine rests; the returned function waits for it to return.
 func MustBlock(t testing.TB, what string, f func()) (wait func()) {
 	t.Helper()
-	done := make(chan struct{})
+	done, number := make(chan struct{}), make(chan string, 1)
 	go func() {
 		defer close(done)
+		number <- ownNumber()
 		f()
 	}()
-	select {
-	case <-done:
-		t.Fatalf("%s did not block", what)
-	case <-time.After(StillBlocks):
+	self := <-number
+	for began, wait := time.Now(), StillBlocks; ; wait = lookAgain {
+		select {
+		case <-done:
+			t.Fatalf("%s did not block", what)
+		case <-time.After(wait):
+		}
+		if goroutineRests(self) || time.Since(began) > restsBy {
+			break
+		}
 	}
 	return func() {
 		t.Helper()

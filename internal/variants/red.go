@@ -33,7 +33,7 @@ func (c Catch) Binary(ctx context.Context, folder, dir string) (string, error) {
 // Run runs a test of such a binary in its package's folder, with a variant
 // switched on, or "" for none. err is nil if the test ran and passed.
 func Run(ctx context.Context, folder, binary, variant, test string, flags ...string) (output string, err error) {
-	args := append(flags, "-test.run="+anchored(test), "-test.timeout=3m", "-test.count=1", "-test.v")
+	args := append(flags, "-test.run="+anchored(test), "-test.timeout=10m", "-test.count=1", "-test.v")
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), "LOCKD_VARIANT="+variant)
