@@ -38,6 +38,12 @@ var (
 	variantFreeFirst         = variant("free-first")
 	variantOvertakeQueue     = variant("overtake-queue")
 	variantTrustIndex        = variant("trust-index")
+
+	variantFastUncounted  = variant("fast-uncounted")
+	variantSinceOfAnybody = variant("since-of-anybody")
+	variantRobbedCounts   = variant("robbed-counts")
+	variantKeepTally      = variant("keep-tally")
+	variantTrustTally     = variant("trust-tally")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }

@@ -51,6 +51,12 @@ var Catches = []Catch{
 	{Variant: "no-second-look", Package: "arena", Test: "TestVerdictOnWhatHasChanged"},
 	{Variant: "no-verdict-order", Package: "arena", Test: "TestVerdictsOfTwoDetectors"},
 
+	{Variant: "fast-uncounted", Package: "arena", Test: "TestTally"},
+	{Variant: "since-of-anybody", Package: "arena", Test: "TestTallyOfTheDead"},
+	{Variant: "robbed-counts", Package: "arena", Test: "TestTallyOfTheRobbed"},
+	{Variant: "keep-tally", Package: "arena", Test: "TestTallyGoesWithTheName"},
+	{Variant: "trust-tally", Package: "arena", Test: "TestTallyIsNotBelieved"},
+
 	{Variant: "robbed-rebinds", Package: "fuzz/torture", Test: "TestTorture"},
 	{Variant: "judge-rashly", Package: "fuzz", Test: "TestHistories/mutex"},
 	{Variant: "judge-rashly", Package: "fuzz", Test: "TestHistories/semaphore"},
