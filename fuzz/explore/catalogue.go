@@ -24,6 +24,9 @@ type Found struct {
 	Result
 }
 
+// VariantStates is in how many states a variant must be found out.
+const VariantStates = 500_000
+
 // Find explores a variant until it is found out, or so many states were seen.
 func (v Variant) Find(limit int) Found { return Found{v, v.Model.Explore(limit)} }
 
