@@ -38,6 +38,7 @@ var (
 	variantFreeFirst         = variant("free-first")
 	variantOvertakeQueue     = variant("overtake-queue")
 	variantTrustIndex        = variant("trust-index")
+	variantRobbedPasses      = variant("robbed-passes")
 
 	variantFastUncounted  = variant("fast-uncounted")
 	variantSinceOfAnybody = variant("since-of-anybody")
