@@ -82,6 +82,7 @@ func Situations() []Situation {
 	all = append(all, sizesSituations()...)
 	all = append(all, rangesSituations()...)
 	all = append(all, sessionsSituations()...)
+	all = append(all, cellsSituations()...)
 	return append(all, robberySituations()...)
 }
 
@@ -163,7 +164,7 @@ func Variants() []Variant {
 	members("a ticket returned by two settlers", MembersSetup{Entries: 3, Corpse: true})
 	members("joins before it has locked its byte", MembersSetup{})
 
-	for _, variants := range []func(addVariant){sizesVariants, rangesVariants, sessionsVariants, robberyVariants} {
+	for _, variants := range []func(addVariant){sizesVariants, rangesVariants, sessionsVariants, cellsVariants, robberyVariants} {
 		variants(func(protocol, what string, broken, sound *Model) {
 			all = append(all, Variant{protocol, what, broken, sound})
 		})
