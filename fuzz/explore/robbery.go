@@ -49,13 +49,8 @@ func NewRobbery(setup RobberySetup) *Model {
 	x := &robbery{setup: setup}
 	m := &x.Model
 	m.Name = "robbery: " + setup.Name
-	n, goroutines := len(setup.Goroutines), 0
-	for k, g := range setup.Goroutines {
-		for range g {
-			goroutines++
-			m.Actors = append(m.Actors, Thread{Name: fmt.Sprintf("user %d", goroutines), Process: k, Program: x.user})
-		}
-	}
+	m.addUsers(setup.Goroutines, x.user)
+	n := len(setup.Goroutines)
 	for k := range setup.Robbers {
 		m.Actors = append(m.Actors, Thread{Name: fmt.Sprintf("robber %d", k+1), Process: n + k, Program: x.robber})
 	}
