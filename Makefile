@@ -41,7 +41,7 @@ crash-workers: ## the same by other ways: the crash tests of each kind, and the 
 	$(GO) test ./fuzz/torture -count=1 -v -timeout 40m -run 'TestCrashMatrix|TestTortureCatches' -crash.full | $(SHOWN)
 
 FUZZTIME ?= 30s
-fuzz: ## each fuzz target in turn, for FUZZTIME=30s, with the counts
+fuzz: ## each fuzz target in turn, for FUZZTIME=30s, or so many executions (2000x), with the counts
 	@./.ci/fuzz $(FUZZTIME)
 
 variants: ## each protocol that is broken on purpose, until a test goes red: doc/VARIANTS.md

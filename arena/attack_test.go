@@ -33,7 +33,7 @@ func TestWindows(t *testing.T) {
 	binary := buildWithCrashPoints(t)
 	for _, inner := range []string{
 		"TestSlowSettler", "TestSettlingOfWhatChanges", "TestTryAfterCutEviction", "TestReleasedBeforeRobbed",
-		"TestRobbedOfWhatTheDeadHeld", "TestInsertMeetsSameName",
+		"TestRobbedOfWhatTheDeadHeld", "TestRobbedMeetsOwnProcess", "TestInsertMeetsSameName",
 	} {
 		t.Run(inner, func(t *testing.T) {
 			if output, err := runInner(t, binary, "", inner); err != nil {

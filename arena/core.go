@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,7 @@ type core struct {
 	sessions sessionBook
 	detector detector
 	wall     wallClock
+	passing  sync.Mutex   // see takeAndLetGo
 	growing  atomic.Bool  // for tallies
 	replaced atomic.Bool  // the file has lost its path
 	looked   atomic.Int64 // when checkReplacedOften looked, CLOCK_MONOTONIC ns

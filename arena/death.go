@@ -74,6 +74,10 @@ func (m *Mutex) MarkConsistent() error { return m.markConsistent() }
 
 func (h *handle) markConsistent() error {
 	return h.held("marking", func(c *core, b *binding) bool {
+		if !variantRobbedPasses {
+			c.passing.Lock()
+			defer c.passing.Unlock()
+		}
 		for {
 			w := robust.Word(b.slot.word.Load())
 			if !w.SameHolding(c.self) {

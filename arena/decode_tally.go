@@ -53,7 +53,7 @@ func (p picture) tally(s *Snapshot, l *LockInfo) *Tally {
 		Held: p.duration(at + atTallyHeld), Longest: p.duration(at + atTallyLongest), Waited: p.duration(at + atTallyWaited),
 	}
 	since := p.time(at + atTallySince)
-	if l.Owner == nil || !l.Owner.Known || since.IsZero() || p.word32(at+atTallyHolder) != tallyHolder(l.Owner.Member) {
+	if l.Owner == nil || !l.Owner.Known || since.IsZero() || p.word32(at+atTallyHolder) != tallyHolder(l.Owner.Member) && !variantSinceOfAnybody {
 		return t
 	}
 	if m := s.member(l.Owner.Member); !since.Before(m.Joined.Add(-momentSlack)) && !since.After(time.Now().Add(momentSlack)) {

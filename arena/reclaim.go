@@ -23,6 +23,8 @@ func (c *core) reclaim(b *binding, w robust.Word) outcome {
 		return busy
 	}
 	c.passRobberies(b.index, b.slot, p.member)
+	c.passing.Lock()
+	defer c.passing.Unlock()
 	if !c.seize(b.slot, w, p) {
 		return busy
 	}
@@ -33,14 +35,34 @@ func (c *core) reclaim(b *binding, w robust.Word) outcome {
 	return taken
 }
 
+// takeAndLetGo passes on what the dead peer holds.
+//
+// Meanwhile the word says that this process holds it; and so it looks to a
+// goroutine that was robbed of the mutex and has not noticed: were it to release
+// it now, it would not be told, and were another to take it then, that one's
+// holding would be let go here. So who takes a mutex that he does not keep holds
+// passing, from the swap to the release. The word has A then, and with A nobody
+// marks or releases it but with passing, too.
+func (c *core) takeAndLetGo(i uint32, s *slot, w robust.Word, p peer) bool {
+	c.passing.Lock()
+	defer c.passing.Unlock()
+	if !c.seize(s, w, p) {
+		return false
+	}
+	c.letGo(i, s)
+	return true
+}
+
 // seize makes the holding w of the dead peer ours and writes down whose it was.
 func (c *core) seize(s *slot, w robust.Word, p peer) bool {
 	// What is read of the gate is true if the swap succeeds: only who holds the
 	// word changes it.
 	// A semaphore's or ranges' word is a latch: whoever died in it left what it
 	// guards to be mended, which A says.
-	latch := slotLife(s.life.Load()).kind().latched()
-	abandoned := latch || !p.leftInOrder() && halfChanged(s) && !variantReclaimUntold
+	// With A, too, no fast path takes it for that of a holder who was robbed.
+	kind := slotLife(s.life.Load()).kind()
+	contested := kind == KindMutex && s.state.Load() == hasRobberies
+	abandoned := kind.latched() || (!p.leftInOrder() || contested) && halfChanged(s) && !variantReclaimUntold
 	next := w.Inherited(c.self)
 	if abandoned {
 		next = w.Reclaimed(c.self)

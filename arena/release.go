@@ -20,7 +20,10 @@ const maxTurns = 16
 
 // release gives back what this process holds of the binding's slot, with more
 // flags if the holder ended badly. It is false if the process does not hold it.
-func (c *core) release(b *binding, extra robust.Word) bool {
+func (c *core) release(b *binding, extra robust.Word) bool { return c.releaseAs(b, extra, false) }
+
+// releaseAs guards itself against passing if it has to: see there.
+func (c *core) releaseAs(b *binding, extra robust.Word, guarded bool) bool {
 	raceRelease(c, b)
 	s := b.slot
 	marked := false
@@ -28,6 +31,12 @@ func (c *core) release(b *binding, extra robust.Word) bool {
 		w := robust.Word(s.word.Load())
 		if !w.SameHolding(c.self) {
 			return false
+		}
+		if w.Has(robust.Abandoned) && !guarded && !variantRobbedPasses {
+			c.passing.Lock()
+			done := c.releaseAs(b, extra, true)
+			c.passing.Unlock()
+			return done
 		}
 		c.tallyGiven(b)
 		if extra != 0 && !marked {

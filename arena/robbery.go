@@ -176,6 +176,8 @@ func (c *core) robOwner(r *record, p place, w robust.Word, victim peer) (Death, 
 	crash.At("rob.ages")
 	c.tagExtension(p.index, s)
 	crash.At("rob.aged")
+	c.passing.Lock()
+	defer c.passing.Unlock()
 	for holding := w; !s.word.CompareAndSwap(uint64(w), uint64(w.Reclaimed(c.self))); {
 		if w = robust.Word(s.word.Load()); !w.SameHolding(holding) {
 			r.owner.CompareAndSwap(planned, 0)

@@ -4,8 +4,10 @@ package arena
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"lockd/internal/crash"
 	"lockd/internal/proc"
@@ -56,6 +58,65 @@ func TestRobbedOfWhatTheDeadHeld(t *testing.T) {
 			robber.must("held", "lock m")
 			robber.must("ok", "unlock m")
 			expectNoRequests(t, a.Path())
+		})
+	}
+}
+
+// Who was robbed, and has not noticed, does not release what his own process
+// holds for a moment, to pass it on: what a dead robber had taken, or what it
+// robs another of.
+func TestRobbedMeetsOwnProcess(t *testing.T) {
+	for point, meet := range map[string]struct {
+		crash string // of the robber
+		work  func(*testing.T, *Arena)
+	}{
+		"reclaim.told": {"LOCKD_CRASH=rob.handed", func(t *testing.T, a *Arena) { a.core.settleDead() }},
+		"rob.taken": {"LOCKD_CRASH=", func(t *testing.T, a *Arena) {
+			if _, err := a.Break(t.Context(), "m"); err != nil {
+				t.Error(err)
+			}
+		}},
+	} {
+		t.Run(point, func(t *testing.T) {
+			a := testArena(t, &Options{Logger: quiet})
+			awaitSettlers(t, a.core)
+			robber := startActor(t, a.Path(), "robber", proc.Env(meet.crash))
+			m := a.Mutex("m")
+			m.Lock()
+			robber.Send("break m")
+			if point == "reclaim.told" {
+				robber.Wait()
+			} else {
+				robber.Next()
+				robber.ask("lock m")
+			}
+			told := make(chan error, 1)
+			crash.Pause(point, func() {
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					m.MarkConsistent()
+					told <- m.Release()
+				}()
+				select {
+				case <-done:
+				case <-time.After(proc.StillBlocks):
+				}
+			})
+			meet.work(t, a)
+			if err := <-told; !errors.Is(err, ErrRobbed) {
+				t.Errorf("the robbed is told: %v", err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), proc.Soon)
+			defer cancel()
+			if err := m.LockContext(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if _, told := m.Abandoned(); !told {
+				t.Error("the heir is not told")
+			}
+			m.MarkConsistent()
+			m.Unlock()
 		})
 	}
 }

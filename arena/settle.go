@@ -131,15 +131,13 @@ func (c *core) settleSlot(i uint32, s *slot, d dead) (gaveBack bool) {
 		}
 		crash.At("settle.slot")
 		c.passRobberies(i, s, p.member)
-		if !c.seize(s, w, p) {
-			continue
-		}
 		if life := slotLife(s.life.Load()); life.isLive() && life.kind().latched() {
-			c.mendSeized(i, s) // a latch, not a lock: nobody inherits anything
+			if c.seize(s, w, p) {
+				c.mendSeized(i, s) // a latch, not a lock: nobody inherits anything
+			}
 			continue
 		}
-		c.letGo(i, s)
-		gaveBack = true
+		gaveBack = c.takeAndLetGo(i, s, w, p) || gaveBack
 	}
 }
 

@@ -31,14 +31,8 @@ var mutexOperations = []operation{
 		after: func(p *performer) { p.unlockIfOK("m0") },
 	},
 	{
-		name: "try a mutex", wait: nil, work: func(p *performer) {
-			p.now("wants", "m0")
-			if p.ok = p.a.Mutex("m0").TryLock(); p.ok {
-				p.now("has", "m0")
-			} else {
-				p.now("hasn't", "m0")
-			}
-		}, after: func(p *performer) { p.unlockIfOK("m0") },
+		name: "try a mutex", wait: nil, work: func(p *performer) { p.try("m0", p.a.Mutex("m0").TryLock) },
+		after: func(p *performer) { p.unlockIfOK("m0") },
 	},
 	{
 		name: "hand over", before: func(p *performer) { queueAside(p, 3*time.Millisecond) }, wait: passMutex, rival: passMutex,

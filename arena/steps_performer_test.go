@@ -73,6 +73,16 @@ func (p *performer) got(name string, err error) {
 	giveUp(err)
 }
 
+// try notes how an exclusive try ended.
+func (p *performer) try(name string, try func() bool) {
+	p.now("wants", name)
+	if p.ok = try(); p.ok {
+		p.now("has", name)
+	} else {
+		p.now("hasn't", name)
+	}
+}
+
 func (p *performer) unlock(name string) {
 	p.now("wants", name)
 	must(p.a.Mutex(name).Release())

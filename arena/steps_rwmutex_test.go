@@ -141,14 +141,7 @@ var rwOperations = []operation{
 	},
 	{
 		name: "try to upgrade", before: func(p *performer) { p.read("x") }, rival: passEither,
-		work: func(p *performer) {
-			p.now("wants", "x")
-			if p.ok = p.a.RWMutex("x").TryUpgrade(); p.ok {
-				p.now("has", "x")
-			} else {
-				p.now("hasn't", "x")
-			}
-		},
+		work: func(p *performer) { p.try("x", p.a.RWMutex("x").TryUpgrade) },
 		after: func(p *performer) {
 			if p.ok {
 				p.unwrite("x")
@@ -159,14 +152,7 @@ var rwOperations = []operation{
 	},
 	{
 		name: "try to write", rival: passEither,
-		work: func(p *performer) {
-			p.now("wants", "x")
-			if p.ok = p.a.RWMutex("x").TryLock(); p.ok {
-				p.now("has", "x")
-			} else {
-				p.now("hasn't", "x")
-			}
-		},
+		work: func(p *performer) { p.try("x", p.a.RWMutex("x").TryLock) },
 		after: func(p *performer) {
 			if p.ok {
 				p.unwrite("x")

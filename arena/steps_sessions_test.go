@@ -117,17 +117,7 @@ var sessionOperations = []operation{
 	},
 	{
 		name: "find two sessions of its own in a deadlock", lonely: true, before: halfCrossed,
-		work: func(p *performer) {
-			other := p.sessionOf(time.Millisecond)
-			p.sessionLock(other, "m1")
-			p.aside(func() {
-				p.sessionLock(other, "m0")
-				p.closeSession(other)
-			})
-			p.sessionLock(p.session, "m1")
-			p.closeSession(p.session)
-			p.others.Wait()
-		}, vague: true,
+		work: func(p *performer) { crossOwn(p, time.Millisecond) }, vague: true,
 	},
 	{
 		name: "close with sessions", lonely: true, closes: true, vague: true, before: holdInSession, work: closeHolding,
@@ -136,17 +126,20 @@ var sessionOperations = []operation{
 		name: "mark another's victim", lonely: true, first: []string{"be judged@detector.decided:1"}, vague: true,
 		work: func(p *performer) { p.core().helpVerdict(verdictWord(p.core().head.verdict.Load())) },
 	},
-	{name: "be judged", lonely: true, before: halfCrossed, work: func(p *performer) {
-		other := p.sessionOf(-1)
-		p.sessionLock(other, "m1")
-		p.aside(func() {
-			p.sessionLock(other, "m0")
-			p.closeSession(other)
-		})
-		p.sessionLock(p.session, "m1")
-		p.closeSession(p.session)
-		p.others.Wait()
-	}, vague: true},
+	{name: "be judged", lonely: true, before: halfCrossed, work: func(p *performer) { crossOwn(p, -1) }, vague: true},
+}
+
+// crossOwn is a deadlock of two sessions of the process's own.
+func crossOwn(p *performer, after time.Duration) {
+	other := p.sessionOf(after)
+	p.sessionLock(other, "m1")
+	p.aside(func() {
+		p.sessionLock(other, "m0")
+		p.closeSession(other)
+	})
+	p.sessionLock(p.session, "m1")
+	p.closeSession(p.session)
+	p.others.Wait()
 }
 
 // crossIt is another session that has m1 and wants m0, in another goroutine.

@@ -62,7 +62,9 @@ func (h *handle) takeTracked() bool {
 	}
 	c := h.arena.core
 	raceAcquire(c, b)
-	c.tallyTaken(b, 0)
+	if !variantFastUncounted {
+		c.tallyTaken(b, 0)
+	}
 	return true
 }
 
@@ -70,7 +72,7 @@ func (h *handle) takeTracked() bool {
 func (h *handle) giveTracked() bool {
 	b := h.binding()
 	t := b.tracking
-	if t == nil || b.slot.word.Load() != t.self {
+	if t == nil || b.slot.word.Load() != t.self && !variantRobbedCounts {
 		return false
 	}
 	c := h.arena.core
@@ -130,7 +132,7 @@ func (c *core) tallyGiven(b *binding) {
 // tallyAt returns record i if it is the tally of this slot.
 func (c *core) tallyAt(i, slot uint32) *tallyRecord {
 	r := recordIs[tallyRecord](c, i)
-	if r == nil || r.owner.Load() != uint64(recordTally) || r.slot.Load() != slot {
+	if r == nil || r.owner.Load() != uint64(recordTally) || r.slot.Load() != slot && !variantTrustTally {
 		return nil
 	}
 	return r
@@ -221,7 +223,7 @@ func (c *core) growForTallies() {
 // dropTally frees the tally of a slot whose name goes. Nobody can take the
 // lock any more.
 func (c *core) dropTally(i uint32, s *slot) {
-	if r := c.tallyAt(s.last.Load(), i); r != nil {
+	if r := c.tallyAt(s.last.Load(), i); r != nil && !variantKeepTally {
 		r.owner.CompareAndSwap(uint64(recordTally), 0)
 		crash.At("evict.tally")
 	}

@@ -38,4 +38,11 @@ const (
 	variantFreeFirst         = false // the dead's entries are freed before what they held is given back
 	variantOvertakeQueue     = false // a newcomer takes tickets though others wait for some
 	variantTrustIndex        = false // an index in the file is believed
+	variantRobbedPasses      = false // a robbed holder may release what his process has only taken to pass it on
+
+	variantFastUncounted  = false // of a lock that is counted the fast path is not
+	variantSinceOfAnybody = false // since when a lock is held is believed, whoever wrote it
+	variantRobbedCounts   = false // a robbed holder who lets go counts as if he still held the lock
+	variantKeepTally      = false // a name that leaves the table leaves its counts there
+	variantTrustTally     = false // whatever counts a slot leads to are taken for its own
 )

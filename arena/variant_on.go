@@ -39,6 +39,13 @@ var (
 	variantFreeFirst         = variant("free-first")
 	variantOvertakeQueue     = variant("overtake-queue")
 	variantTrustIndex        = variant("trust-index")
+	variantRobbedPasses      = variant("robbed-passes")
+
+	variantFastUncounted  = variant("fast-uncounted")
+	variantSinceOfAnybody = variant("since-of-anybody")
+	variantRobbedCounts   = variant("robbed-counts")
+	variantKeepTally      = variant("keep-tally")
+	variantTrustTally     = variant("trust-tally")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,32 @@ func TestDumpFromStdin(t *testing.T) {
 	t.Chdir("testdata")
 	if code, _, stderr := call(nil, "show", "billing.json", "busy"); code != 0 {
 		t.Errorf("in the working directory: exit code %d, %q", code, stderr)
+	}
+}
+
+// The clock on the wall was set back by a day after all that the arena says of
+// times: what is to come has lasted for no time, and nothing else is amiss.
+func TestClockSetBack(t *testing.T) {
+	inUTC(t)
+	raw, err := os.ReadFile(billing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const taken, before = `"taken":"2031-05-04T`, `"taken":"2031-05-02T`
+	dump := strings.Replace(string(raw), taken, before, 1)
+	if dump == string(raw) {
+		t.Fatal("the dump says of no time when it was taken")
+	}
+	negative := regexp.MustCompile(`(^|[\s(])-\d`)
+	for _, args := range [][]string{{"locks", "-"}, {"show", "-", "busy"}, {"who", "-"}, {"graph", "-"}, {"check", "-"}, {"sem", "-"}, {"metrics", "-"}} {
+		code, now, stderr := call(strings.NewReader(dump), args...)
+		same, then, _ := call(bytes.NewReader(raw), args...)
+		if code != same || stderr != "" || strings.Count(now, "\n") != strings.Count(then, "\n") {
+			t.Errorf("%q: exit code %d, not %d; %q; %s", args, code, same, stderr, now)
+		}
+		if found := negative.FindString(now); found != "" {
+			t.Errorf("%q says %q: %s", args, found, now)
+		}
 	}
 }
 

@@ -24,6 +24,9 @@ type Found struct {
 	Result
 }
 
+// VariantStates is in how many states a variant must be found out.
+const VariantStates = 500_000
+
 // Find explores a variant until it is found out, or so many states were seen.
 func (v Variant) Find(limit int) Found { return Found{v, v.Model.Explore(limit)} }
 
@@ -79,6 +82,7 @@ func Situations() []Situation {
 	all = append(all, sizesSituations()...)
 	all = append(all, rangesSituations()...)
 	all = append(all, sessionsSituations()...)
+	all = append(all, cellsSituations()...)
 	return append(all, robberySituations()...)
 }
 
@@ -160,7 +164,7 @@ func Variants() []Variant {
 	members("a ticket returned by two settlers", MembersSetup{Entries: 3, Corpse: true})
 	members("joins before it has locked its byte", MembersSetup{})
 
-	for _, variants := range []func(addVariant){sizesVariants, rangesVariants, sessionsVariants, robberyVariants} {
+	for _, variants := range []func(addVariant){sizesVariants, rangesVariants, sessionsVariants, cellsVariants, robberyVariants} {
 		variants(func(protocol, what string, broken, sound *Model) {
 			all = append(all, Variant{protocol, what, broken, sound})
 		})

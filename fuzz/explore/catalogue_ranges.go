@@ -31,5 +31,5 @@ func rangesVariants(add addVariant) {
 	variant("leaves without granting what it has freed", RangesSetup{Scripts: one, Records: 6})
 	variant("an upgrade goes beside other readers", RangesSetup{Scripts: [][]string{{"S0 X0"}, {"S0"}}, Records: 6})
 	variant("conversions queue", RangesSetup{Scripts: [][]string{{"S0 X0"}, {"X0"}}, Records: 6})
-	variant("the dead are buried by a store", RangesSetup{Scripts: [][]string{{"X0"}, {"X0"}, {"X0"}}, Records: 7, Deaths: 1, Mortal: func(process int) bool { return process == 0 }, Ticks: true})
+	variant("the dead are buried by a store", RangesSetup{Scripts: one, Records: 4, Deaths: 1, Mortal: func(process int) bool { return process == 0 }, Ticks: true})
 }

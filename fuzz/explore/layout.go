@@ -36,6 +36,15 @@ func (m *Model) words(n int, name string) []Addr {
 	return all
 }
 
+// addUsers gives each process so many goroutines.
+func (m *Model) addUsers(goroutines []int, program func(*P)) {
+	for k, n := range goroutines {
+		for range n {
+			m.Actors = append(m.Actors, Thread{Name: fmt.Sprintf("user %d", len(m.Actors)+1), Process: k, Program: program})
+		}
+	}
+}
+
 // memberOf is the member that process k is, in its first life.
 func memberOf(k int) robust.Member { return robust.Member{Index: uint16(k + 1), Generation: 1} }
 

@@ -54,13 +54,8 @@ func NewMutex(setup MutexSetup) *Model {
 	x := &mutex{setup: setup}
 	m := &x.Model
 	m.Name = "mutex: " + setup.Name
-	n, goroutines := len(setup.Goroutines), 0
-	for k, g := range setup.Goroutines {
-		for range g {
-			goroutines++
-			m.Actors = append(m.Actors, Thread{Name: fmt.Sprintf("user %d", goroutines), Process: k, Program: x.user})
-		}
-	}
+	m.addUsers(setup.Goroutines, x.user)
+	n, goroutines := len(setup.Goroutines), len(m.Actors)
 	x.word = m.ownerWord("word")
 	x.mu, x.agent, x.list = m.words(n, "mu of process %d"), m.words(n, "agent of process %d"), m.words(n, "list of process %d")
 	x.parked, x.turns, x.nudged = m.words(n, "parked in process %d"), m.words(n, "turns of process %d"), m.words(n, "nudged of process %d")

@@ -33,6 +33,7 @@ type robbery struct {
 	entry                    []Addr // of each process: 1 while its member entry is its
 	bound                    []Addr // of each process: the generation that it is bound to
 	left                     []Addr // of each robber: how often he has robbed; of the evictor
+	passing                  []Addr // of each process that locks: its mutex of this name
 
 	holder, robbed, half Addr // ghosts: who is inside, who was robbed and has not noticed, whether it is half-changed
 }
@@ -48,13 +49,8 @@ func NewRobbery(setup RobberySetup) *Model {
 	x := &robbery{setup: setup}
 	m := &x.Model
 	m.Name = "robbery: " + setup.Name
-	n, goroutines := len(setup.Goroutines), 0
-	for k, g := range setup.Goroutines {
-		for range g {
-			goroutines++
-			m.Actors = append(m.Actors, Thread{Name: fmt.Sprintf("user %d", goroutines), Process: k, Program: x.user})
-		}
-	}
+	m.addUsers(setup.Goroutines, x.user)
+	n := len(setup.Goroutines)
 	for k := range setup.Robbers {
 		m.Actors = append(m.Actors, Thread{Name: fmt.Sprintf("robber %d", k+1), Process: n + k, Program: x.robber})
 	}
@@ -66,6 +62,7 @@ func NewRobbery(setup RobberySetup) *Model {
 	x.word, x.life, x.state, x.latch = m.ownerWord("word"), m.word("life"), m.word("state"), m.ownerWord("latch")
 	x.owner, x.victim = m.words(max(setup.Robbers, 1)*2, "owner of record %d"), m.words(max(setup.Robbers, 1)*2, "victim of record %d")
 	x.entry, x.bound, x.left = m.words(processes, "entry of process %d"), m.words(n, "binding of process %d"), m.words(processes, "rounds of process %d")
+	x.passing = m.words(n, "passing of process %d")
 	x.holder, x.robbed, x.half = m.word("who is inside"), m.word("who was robbed"), m.word("is half-changed")
 	m.Init = func(s *State) {
 		s.Mem[x.word], s.Mem[x.life] = uint64(robust.Free(1)), uint64(words.LiveLife(1, 1, 1))
@@ -76,7 +73,7 @@ func NewRobbery(setup RobberySetup) *Model {
 	m.Deaths, m.Mortal = setup.Deaths, setup.Mortal
 	m.Killed = func(s *State, k int) {
 		if k < n {
-			s.Mem[x.bound[k]] = 0
+			s.Mem[x.bound[k]], s.Mem[x.passing[k]] = 0, 0
 		}
 		s.Mem[x.left[k]] = 0
 		for i, t := range m.Actors {
@@ -185,6 +182,13 @@ func (x *robbery) take(p *P, b uint32) outcome {
 		return busy
 	}
 	x.passRobberies(p, w.Owner())
+	x.guard(p)
+	out := outcome(p.Call(func() uint64 { return uint64(x.reclaim(p, b, w)) }))
+	x.unguard(p)
+	return out
+}
+
+func (x *robbery) reclaim(p *P, b uint32, w robust.Word) outcome {
 	if !p.CAS(x.word, uint64(w), uint64(w.Reclaimed(x.self(p)))) {
 		return busy
 	}
@@ -214,8 +218,27 @@ func (x *robbery) letGo(p *P) {
 	})
 }
 
+// guard takes the process's mutex passing.
+func (x *robbery) guard(p *P) {
+	at := x.passing[x.process(p)]
+	if x.setup.Break != "the robbed may release what is only passed on" {
+		p.Await("locks passing", func(s *State) bool { return s.Mem[at] == 0 }, func(s *State) uint64 { s.Mem[at] = 1; return 0 })
+	}
+}
+
+// unguard is in the step of the access before it.
+func (x *robbery) unguard(p *P) {
+	p.Ghost(func(s *State) { s.Mem[x.passing[x.process(p)]] = 0 })
+}
+
 // mark is MarkConsistent.
 func (x *robbery) mark(p *P) {
+	x.guard(p)
+	p.Call(func() uint64 { x.markGuarded(p); return 0 })
+	x.unguard(p)
+}
+
+func (x *robbery) markGuarded(p *P) {
 	for top := p.Mark(); ; p.Again(top) {
 		w := p.Word(x.word)
 		if !w.SameHolding(x.self(p)) || !w.Has(robust.Abandoned) {
@@ -252,21 +275,29 @@ func (x *robbery) unlock(p *P) (told bool) {
 		return false
 	}
 	b = uint32(p.Call(func() uint64 { return uint64(x.present(p)) }))
-	if !x.stale(p, b) && p.Call(func() uint64 {
-		for top := p.Mark(); ; p.Again(top) {
-			w := p.Word(x.word)
-			if !w.SameHolding(x.self(p)) {
-				return 0
-			}
-			if p.CAS(x.word, uint64(w), uint64(w.Released(b))) {
-				x.freed(p)
-				return 1
-			}
-		}
-	}) != 0 {
+	if !x.stale(p, b) && p.Call(func() uint64 { return flag(x.release(p, b, false)) }) != 0 {
 		return false
 	}
 	return p.Call(func() uint64 { return flag(x.noticeRobbery(p)) }) != 0
+}
+
+// release is guarded if the word has A.
+func (x *robbery) release(p *P, b uint32, guarded bool) bool {
+	for top := p.Mark(); ; p.Again(top) {
+		w := p.Word(x.word)
+		switch {
+		case !w.SameHolding(x.self(p)):
+			return false
+		case w.Has(robust.Abandoned) && !guarded:
+			x.guard(p)
+			done := p.Call(func() uint64 { return flag(x.release(p, b, true)) }) != 0
+			x.unguard(p)
+			return done
+		case p.CAS(x.word, uint64(w), uint64(w.Released(b))):
+			x.freed(p)
+			return true
+		}
+	}
 }
 
 // present is the binding, or one for the generation in which the lock is held

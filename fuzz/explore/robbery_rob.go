@@ -237,9 +237,11 @@ func (x *robbery) settle(p *P) {
 				return 0
 			}
 			x.passRobberies(p, dead)
+			x.guard(p)
 			if p.CAS(x.word, uint64(w), uint64(w.Reclaimed(x.self(p)))) {
 				x.letGo(p)
 			}
+			x.unguard(p)
 		}
 	})
 	for r := range x.owner {

@@ -27,6 +27,7 @@ var Catches = []Catch{
 	{Variant: "take-any-word", Package: "arena", Test: "TestInheritance"},
 	{Variant: "exchange-unlock", Package: "arena", Test: "TestBreak"},
 	{Variant: "robbed-rebinds", Package: "arena", Test: "TestRobbedReleaseFreesNobody"},
+	{Variant: "robbed-passes", Package: "arena", Test: "TestRobbedMeetsOwnProcess", Window: true},
 
 	{Variant: "insert-unlooked", Package: "arena", Test: "TestInsertMeetsSameName", Window: true},
 	{Variant: "reuse-generation", Package: "arena", Test: "TestStaleHandleMeetsDeadOwner"},
@@ -51,6 +52,12 @@ var Catches = []Catch{
 	{Variant: "no-second-look", Package: "arena", Test: "TestVerdictOnWhatHasChanged"},
 	{Variant: "no-verdict-order", Package: "arena", Test: "TestVerdictsOfTwoDetectors"},
 	{Variant: "process-cycles", Package: "arena", Test: "TestDisorder"},
+
+	{Variant: "fast-uncounted", Package: "arena", Test: "TestTally"},
+	{Variant: "since-of-anybody", Package: "arena", Test: "TestTallyOfTheDead"},
+	{Variant: "robbed-counts", Package: "arena", Test: "TestTallyOfTheRobbed"},
+	{Variant: "keep-tally", Package: "arena", Test: "TestTallyGoesWithTheName"},
+	{Variant: "trust-tally", Package: "arena", Test: "TestTallyIsNotBelieved"},
 
 	{Variant: "robbed-rebinds", Package: "fuzz/torture", Test: "TestTorture"},
 	{Variant: "judge-rashly", Package: "fuzz", Test: "TestHistories/mutex"},

@@ -26,6 +26,7 @@ type job struct {
 	states   int
 	only     string
 	variants bool
+	search   int // states of a broken variant
 	parallel int
 	out      io.Writer
 }
@@ -36,6 +37,7 @@ func run(args []string, out io.Writer) error {
 	flags.IntVar(&j.states, "states", 5_000_000, "visit so many states of a model at most")
 	flags.StringVar(&j.only, "only", "", "models whose name contains this")
 	flags.BoolVar(&j.variants, "variants", true, "the broken variants too")
+	flags.IntVar(&j.search, "search", explore.VariantStates, "visit so many states of a broken variant at most")
 	flags.IntVar(&j.parallel, "parallel", runtime.GOMAXPROCS(0), "so many models at once")
 	asJSON := flags.Bool("json", false, "the broken variants alone, each a line of JSON")
 	if err := flags.Parse(args); err != nil {
@@ -117,7 +119,7 @@ func (j job) eachVariant(yield func(explore.Found)) (missed int) {
 		}
 	}
 	inOrder(len(all), j.parallel, func(i int) outcome {
-		f := all[i].Find(j.states)
+		f := all[i].Find(j.search)
 		return outcome{f, f.Violation == "" || f.IsSound()}
 	}, func(o outcome) {
 		if o.Violation == "" {

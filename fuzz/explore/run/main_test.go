@@ -10,7 +10,7 @@ import (
 // The broken variants are lines of JSON, each of which was found out.
 func TestVariantsAsJSON(t *testing.T) {
 	var out bytes.Buffer
-	if err := run([]string{"-json", "-only", "rwmutex", "-states", "30000"}, &out); err != nil {
+	if err := run([]string{"-json", "-only", "rwmutex"}, &out); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
@@ -31,7 +31,7 @@ func TestVariantsAsJSON(t *testing.T) {
 // What is not found out in so many states is an error.
 func TestMissedVariantFails(t *testing.T) {
 	var out bytes.Buffer
-	if err := run([]string{"-json", "-only", "rwmutex", "-states", "50"}, &out); err == nil {
+	if err := run([]string{"-json", "-only", "rwmutex", "-search", "50"}, &out); err == nil {
 		t.Error("no error")
 	}
 }

@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	part := flags.String("part", "", "make only that part anew: code or models")
 	resume := flags.String("resume", "", "take the rows that an interrupted run has printed into this `file`")
 	dir := flags.String("dir", "", "build the tests in this `folder`, or take them from there if they are")
-	states := flags.Int("states", 2_000_000, "states of a model that are visited at most")
+	states := flags.Int("states", explore.VariantStates, "states of a model that are visited at most")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
