@@ -36,13 +36,10 @@ Exit code: 0 if nothing was found, 1 if something was, 2 if it cannot tell.`+dum
 	v.takes = []argument{anArena}
 	v.run = func(t *tool, args []string) int {
 		if len(args) == 0 {
-			found, _, err := t.findArenas()
-			if err != nil {
+			var err error
+			if args, err = t.arenaPaths(); err != nil {
 				t.complain("%v", err)
 				return exitCannotTell
-			}
-			for _, a := range found {
-				args = append(args, a.Arena.Path)
 			}
 		}
 		findings, sound, blind := []finding{}, []string{}, false
