@@ -37,4 +37,5 @@ const (
 	variantFreeFirst         = false // the dead's entries are freed before what they held is given back
 	variantOvertakeQueue     = false // a newcomer takes tickets though others wait for some
 	variantTrustIndex        = false // an index in the file is believed
+	variantRobAnyone         = false // who looked, and decided whom to rob, robs whoever holds it by then
 )

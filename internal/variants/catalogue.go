@@ -27,6 +27,7 @@ var Catches = []Catch{
 	{Variant: "take-any-word", Package: "arena", Test: "TestInheritance"},
 	{Variant: "exchange-unlock", Package: "arena", Test: "TestBreak"},
 	{Variant: "robbed-rebinds", Package: "arena", Test: "TestRobbedReleaseFreesNobody"},
+	{Variant: "rob-anyone", Package: "arena", Test: "TestBreakFrom"},
 
 	{Variant: "insert-unlooked", Package: "arena", Test: "TestInsertMeetsSameName", Window: true},
 	{Variant: "reuse-generation", Package: "arena", Test: "TestStaleHandleMeetsDeadOwner"},
