@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"lockd/robust"
 )
@@ -89,6 +90,9 @@ func TestSkim(t *testing.T) {
 			}
 		}
 	}
+	if n, err := residentPages(k.mapped); err == nil && n > 4*around/pageSize {
+		t.Errorf("%d pages of the file are left in this process, of %d", n, len(k.mapped)/pageSize)
+	}
 	if !reflect.DeepEqual(k.Members, want.Members) || !reflect.DeepEqual(k.Latches, want.Latches) || !reflect.DeepEqual(k.Sessions, want.Sessions) {
 		t.Errorf("%+v\n%+v\n%+v\nin the copy\n%+v\n%+v\n%+v", k.Members, k.Latches, k.Sessions, want.Members, want.Latches, want.Sessions)
 	}
@@ -106,6 +110,23 @@ func TestSkim(t *testing.T) {
 	if first != want.Locks[0].Name {
 		t.Errorf("the first is %q", first)
 	}
+}
+
+// residentPages counts the pages of a mapping that count as this process's.
+func residentPages(mapped []byte) (n int, err error) {
+	f, err := os.Open("/proc/self/pagemap")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	entries := make([]byte, 8*(len(mapped)/pageSize))
+	if _, err := f.ReadAt(entries, 8*int64(uintptr(unsafe.Pointer(unsafe.SliceData(mapped)))/pageSize)); err != nil {
+		return 0, err
+	}
+	for i := 7; i < len(entries); i += 8 {
+		n += int(entries[i] >> 7) // present
+	}
+	return n, nil
 }
 
 // A small one is copied at once.
