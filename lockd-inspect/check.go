@@ -41,6 +41,9 @@ Exit code: 0 if nothing was found, 1 if something was, 2 if it cannot tell.`+dum
 				t.complain("%v", err)
 				return exitCannotTell
 			}
+			if len(args) == 0 && !*asJSON && !*quiet {
+				t.complain("no arenas in %s that you may read", t.folder)
+			}
 		}
 		findings, sound, blind := []finding{}, []string{}, false
 		for _, name := range args {

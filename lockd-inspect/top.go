@@ -3,13 +3,10 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -245,7 +242,7 @@ them.`)
 			t.complain("%v", err)
 			return exitCannotTell
 		}
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		ctx, stop := interruptible()
 		defer stop()
 		return o.show(ctx, *interval, *count)
 	}
