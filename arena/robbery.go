@@ -145,7 +145,7 @@ func (c *core) robLatched(r *record, hash uint64, name string, meant robust.Memb
 		return Death{}, fmt.Errorf("%w: a %v cannot be broken; end the process that holds it", ErrKind, p.kind)
 	case w.IsFree():
 		return Death{}, fmt.Errorf("%w: it is free", ErrNotHeld)
-	case meant != robust.Member{} && w.Owner() != meant:
+	case meant != robust.Member{} && w.Owner() != meant && !variantRobAnyone:
 		return Death{}, fmt.Errorf("%w: by pid %d", ErrOtherOwner, w.PID())
 	case w.SameHolding(c.self):
 		return Death{}, fmt.Errorf("%w by another process: this one holds it", ErrNotHeld)

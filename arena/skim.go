@@ -281,11 +281,13 @@ func copyPages(to []byte, words []atomic.Uint64, sparsely bool) (all bool) {
 	return true
 }
 
-// forget says that a segment is not needed soon: its pages stay where they are,
-// and no longer count as this process's. With those that were asked for come
-// some around them.
+// around is how far from a page that was asked for the kernel brings in others.
+const around = 64 << 10
+
+// forget says that a segment is not needed soon: its pages, and those before it
+// that came with them, stay where they are and no longer count as this process's.
 func (k *Skimmed) forget(at, size uint64) {
-	first := at / pageSize * pageSize
+	first := (at - min(at, around)) / pageSize * pageSize
 	if first < uint64(len(k.mapped)) {
 		unix.Madvise(k.mapped[first:min(at+size, uint64(len(k.mapped)))], unix.MADV_DONTNEED)
 	}

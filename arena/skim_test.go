@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"lockd/robust"
 )
@@ -104,6 +105,9 @@ func TestSkim(t *testing.T) {
 	if different != nil {
 		t.Fatal(different)
 	}
+	if n, err := residentPages(k.mapped); err == nil && n > 4*around/pageSize {
+		t.Errorf("%d pages of the file are left in this process, of %d", n, len(k.mapped)/pageSize)
+	}
 	if len(k.Sessions) != 1 || len(k.Sessions[0].Holds) != 2 || k.Sessions[0].Holds[0].Lock == "" {
 		t.Errorf("sessions: %+v", k.Sessions)
 	}
@@ -118,6 +122,23 @@ func TestSkim(t *testing.T) {
 	if first != want.Locks[0].Name {
 		t.Errorf("the first is %q", first)
 	}
+}
+
+// residentPages counts the pages of a mapping that count as this process's.
+func residentPages(mapped []byte) (n int, err error) {
+	f, err := os.Open("/proc/self/pagemap")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	entries := make([]byte, 8*(len(mapped)/pageSize))
+	if _, err := f.ReadAt(entries, 8*int64(uintptr(unsafe.Pointer(unsafe.SliceData(mapped)))/pageSize)); err != nil {
+		return 0, err
+	}
+	for i := 7; i < len(entries); i += 8 {
+		n += int(entries[i] >> 7) // present
+	}
+	return n, nil
 }
 
 // A small one is copied at once.

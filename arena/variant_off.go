@@ -45,4 +45,5 @@ const (
 	variantRobbedCounts   = false // a robbed holder who lets go counts as if he still held the lock
 	variantKeepTally      = false // a name that leaves the table leaves its counts there
 	variantTrustTally     = false // whatever counts a slot leads to are taken for its own
+	variantRobAnyone      = false // who looked, and decided whom to rob, robs whoever holds it by then
 )

@@ -46,6 +46,7 @@ var (
 	variantRobbedCounts   = variant("robbed-counts")
 	variantKeepTally      = variant("keep-tally")
 	variantTrustTally     = variant("trust-tally")
+	variantRobAnyone      = variant("rob-anyone")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }

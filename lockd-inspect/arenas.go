@@ -2,10 +2,13 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // arenaRow is an arena in a list; of one that cannot be read wholly, some of
@@ -98,15 +101,9 @@ var arenaColumns = []column[arenaRow]{
 // findArenas reads all arenas of the folder. Files that are none, or that this
 // user may not read, are passed over; what is wrong with the rest is in problems.
 func (t *tool) findArenas() (found []arenaRow, problems []error, err error) {
-	entries, err := os.ReadDir(t.folder)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, e := range entries {
-		if !e.Type().IsRegular() || isHalfMade(e.Name()) {
-			continue
-		}
-		r, err := t.live(filepath.Join(t.folder, e.Name()))
+	names, err := t.arenaNames()
+	for _, name := range names {
+		r, err := t.live(filepath.Join(t.folder, name))
 		if r != nil {
 			found = append(found, rowOf(r))
 			r.settled()
@@ -115,7 +112,60 @@ func (t *tool) findArenas() (found []arenaRow, problems []error, err error) {
 			}
 		}
 	}
-	return found, problems, nil
+	return found, problems, err
+}
+
+// nameArenas is findArenas for what isOfNames.
+func (t *tool) nameArenas() (found []arenaRow, _ []error, err error) {
+	names, err := t.arenaNames()
+	for _, name := range names {
+		found = append(found, arenaRow{name: name, report: &report{Arena: arenaFacts{Name: name, Path: filepath.Join(t.folder, name)}}})
+	}
+	return found, nil, err
+}
+
+// isOfNames tells whether no arena has to be read for that, as when a shell
+// completes the name of one.
+func isOfNames(columns []column[arenaRow], sort string) bool {
+	known := func(name string) bool { return name == "" || name == "name" || name == "path" }
+	return known(strings.ToLower(strings.TrimPrefix(sort, "-"))) && !slices.ContainsFunc(columns, func(c column[arenaRow]) bool { return !known(c.name) })
+}
+
+// arenaNames reads of each file no more than how it begins, however large it is.
+func (t *tool) arenaNames() (all []string, err error) {
+	entries, err := os.ReadDir(t.folder)
+	for _, e := range entries {
+		if e.Type().IsRegular() && !isHalfMade(e.Name()) && beginsAsArena(filepath.Join(t.folder, e.Name())) {
+			all = append(all, e.Name())
+		}
+	}
+	return all, err
+}
+
+// arenaPaths are for verbs that look at all arenas if none is named.
+func (t *tool) arenaPaths() ([]string, error) {
+	all, err := t.arenaNames()
+	for i, name := range all {
+		all[i] = filepath.Join(t.folder, name)
+	}
+	return all, err
+}
+
+// beginsAsArena is false of a file that this user may not read.
+func beginsAsArena(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // it may have become a fifo
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return hasBeginning(f)
+}
+
+// hasBeginning reads what an arena of any version begins with.
+func hasBeginning(f *os.File) bool {
+	var start [16]byte // the version is in there, too
+	_, err := io.ReadFull(f, start[:])
+	return err == nil && strings.HasPrefix(string(start[:]), "lockd\x00A1")
 }
 
 // isHalfMade tells the temporary names of arenas that are being created.
@@ -125,7 +175,8 @@ func isHalfMade(name string) bool {
 
 func arenasVerb() *verb {
 	var l layout
-	v := newVerb("arenas", "", "the arenas on this host; also with no verb at all", "Lists the arenas in /dev/shm that this user may read.")
+	v := newVerb("arenas", "", "the arenas on this host; also with no verb at all", `Lists the arenas in /dev/shm that this user may read. Counts are made by reading
+each of them whole; where only names and paths are asked for, none is read.`)
 	l.flags(v.flags)
 	v.columns = helpOn(arenaColumns)
 	v.run = func(t *tool, args []string) int {
@@ -136,7 +187,11 @@ func arenasVerb() *verb {
 		if err != nil {
 			return t.misused(v, err)
 		}
-		found, problems, err := t.findArenas()
+		find := t.findArenas
+		if isOfNames(columns, l.sort) {
+			find = t.nameArenas
+		}
+		found, problems, err := find()
 		if errors.Is(err, os.ErrNotExist) {
 			t.complain("there is no %s on this host; name an arena by its path", t.folder)
 			return exitCannotTell

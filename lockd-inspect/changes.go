@@ -66,9 +66,14 @@ func (p *party) same(q *party) bool {
 	return p != nil && q != nil && p.Index == q.Index && p.Generation == q.Generation
 }
 
+// members passes over those that are still joining: what they call themselves
+// may not be there yet.
 func (c *comparison) members() {
 	for _, m := range c.after.Members {
-		old := c.before.member(m.Index, m.Generation)
+		old := c.before.attached(m)
+		if c.after.attached(m) == nil {
+			continue
+		}
 		if old == nil {
 			c.add("attached", nil, m.party(), "%s", m.title())
 		}
@@ -78,13 +83,22 @@ func (c *comparison) members() {
 	}
 	for _, old := range c.before.Members {
 		switch {
-		case c.after.member(old.Index, old.Generation) != nil:
+		case c.before.attached(old) == nil || c.after.attached(old) != nil:
 		case old.dead():
 			c.add("settled", nil, old.party(), "%s", old.title())
 		default:
 			c.add("left", nil, old.party(), "%s", old.title())
 		}
 	}
+}
+
+// attached is this member in a report, or nil before it has come or after it
+// has gone.
+func (r *report) attached(m *member) *member {
+	if m := r.member(m.Index, m.Generation); m != nil && m.Phase != "joining" {
+		return m
+	}
+	return nil
 }
 
 func (c *comparison) lock(old, l *lock) {

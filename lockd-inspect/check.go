@@ -36,13 +36,13 @@ Exit code: 0 if nothing was found, 1 if something was, 2 if it cannot tell.`+dum
 	v.takes = []argument{anArena}
 	v.run = func(t *tool, args []string) int {
 		if len(args) == 0 {
-			found, _, err := t.findArenas()
-			if err != nil {
+			var err error
+			if args, err = t.arenaPaths(); err != nil {
 				t.complain("%v", err)
 				return exitCannotTell
 			}
-			for _, a := range found {
-				args = append(args, a.Arena.Path)
+			if len(args) == 0 && !*asJSON && !*quiet {
+				t.complain("no arenas in %s that you may read", t.folder)
 			}
 		}
 		findings, sound, blind := []finding{}, []string{}, false

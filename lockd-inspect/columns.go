@@ -125,29 +125,6 @@ func names[R any](table []column[R]) string {
 	return strings.Join(all, ", ")
 }
 
-// ordered sorts rows by a column, those without a value last.
-func ordered[R any](table []column[R], by string, rows []R) error {
-	if by == "" {
-		return nil
-	}
-	name, falling := strings.CutPrefix(by, "-")
-	c, err := find(table, name)
-	if err != nil {
-		return err
-	}
-	slices.SortStableFunc(rows, func(a, b R) int {
-		x, y := c.value(a), c.value(b)
-		if x == nil || y == nil {
-			return cmp.Compare(one(x == nil), one(y == nil))
-		}
-		if falling {
-			x, y = y, x
-		}
-		return compare(x, y)
-	})
-	return nil
-}
-
 func compare(x, y any) int {
 	switch x := x.(type) {
 	case moment:

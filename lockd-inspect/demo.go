@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
@@ -25,8 +24,6 @@ type demonstrator struct {
 	crew  []*exec.Cmd
 	idle  []io.Closer // what keeps them from ending
 }
-
-const exitInterrupted = 130
 
 // demoPatience is how long a step may take, which takes a moment.
 const demoPatience = 30 * time.Second
@@ -47,7 +44,7 @@ of it is removed, also after Ctrl-C.`)
 		if len(args) > 0 || *pause < 0 {
 			return t.misused(v, errors.New("demo takes no arguments, and no pause below 0"))
 		}
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		ctx, stop := interruptible(syscall.SIGPIPE)
 		defer stop()
 		d := &demonstrator{t: t, ctx: ctx, pause: *pause, name: fmt.Sprintf("lockd-demo-%d", os.Getpid())}
 		return d.show()
@@ -65,6 +62,8 @@ func (d *demonstrator) show() int {
 		err = errors.Join(err, explained{e})
 	}
 	switch {
+	case errors.Is(d.t.stdout.err, syscall.EPIPE):
+		return exitUnread
 	case d.ctx.Err() != nil:
 		return exitInterrupted
 	case err != nil && err == d.t.stdout.err:

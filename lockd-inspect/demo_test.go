@@ -88,32 +88,5 @@ func TestDemoRefuses(t *testing.T) {
 	}
 }
 
-// The diagrams are opened by what they are for, if it is here.
-func TestDotInGraphviz(t *testing.T) {
-	dot, err := exec.LookPath("dot")
-	if err != nil {
-		t.Skip("graphviz is not here to draw it")
-	}
-	path := filepath.Join(t.TempDir(), "quo\"ted \\ & <name>")
-	holder := hold(t, path, "hol\"der\\", "a \"lock\"\n")
-	waiter := start(t, asHolder, path, "<waiter>", "a \"lock\"\n")
-	defer waiter.kill()
-	eventually(t, "it waits", func() bool { return waitersOf(path, "a \"lock\"\n") == 1 })
-	for _, name := range []string{billing, path} {
-		_, drawing, _ := call(nil, "graph", name, "--format", "dot")
-		c := exec.CommandContext(t.Context(), dot, "-Tsvg")
-		c.Stdin = strings.NewReader(drawing)
-		out, err := c.CombinedOutput()
-		if err != nil || strings.Contains(string(out), "Warning") || !strings.Contains(string(out), "</svg>") {
-			t.Errorf("%v: %s\n%s", err, out, drawing)
-		}
-		for _, format := range []string{"svg"} {
-			_, drawing, _ := call(nil, "graph", name, "--format", format)
-			wellFormed(t, drawing)
-		}
-	}
-	holder.kill()
-}
-
 // nothing is what a lock is taken for that is to be in the table.
 func nothing(context.Context) error { return nil }

@@ -122,6 +122,76 @@ func TestDumpIsDocumented(t *testing.T) {
 	}
 }
 
+// The lists in JSON have the keys that are documented, and the columns that help
+// explains, in all their rows.
+func TestListsAreDocumented(t *testing.T) {
+	doc := documented(t)
+	columns := func(v *verb) (all []string) {
+		for _, c := range v.columns {
+			all = append(all, c.name)
+		}
+		return all
+	}
+	same := func(what string, object any, keys []string) {
+		t.Helper()
+		if has := slices.Sorted(maps.Keys(object.(map[string]any))); !slices.Equal(has, slices.Sorted(slices.Values(keys))) {
+			t.Errorf("%s has %v, documented are %v", what, has, keys)
+		}
+	}
+	each := func(list any, f func(any)) {
+		for _, one := range list.([]any) {
+			f(one)
+		}
+	}
+	before := folder
+	folder = t.TempDir()
+	defer func() { folder = before }()
+	if code, _, stderr := call(nil, "sem", "pool", "make", "gpu", "4"); code != 0 {
+		t.Fatal(stderr)
+	}
+	for _, tc := range []struct {
+		section, list string
+		args          []string
+		rows          []string
+	}{
+		{"Lists.arenas", "arenas", []string{"arenas"}, columns(arenasVerb())},
+		{"Lists.locks", "locks", []string{"locks", billing}, columns(locksVerb())},
+		{"Lists.who", "members", []string{"who", billing}, columns(whoVerb())},
+		{"Lists.sem", "semaphores", []string{"sem", billing}, columns(semVerb())},
+		{"Lists.check", "findings", []string{"check", billing}, doc["Findings"]},
+		{"Lists.show", "", []string{"show", billing, "gpu"}, nil},
+	} {
+		_, stdout, stderr := call(nil, append(tc.args, "--json")...)
+		var got map[string]any
+		if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+			t.Fatalf("%q: %v, %s", tc.args, err, stderr)
+		}
+		same(tc.args[0], got, append([]string{"format"}, doc[tc.section]...))
+		if a := got["arena"]; a != nil {
+			same("arena behind "+tc.args[0], a, columns(arenasVerb()))
+		}
+		if tc.list == "" {
+			same("lock", got["lock"], doc["locks"])
+			continue
+		}
+		if len(got[tc.list].([]any)) == 0 {
+			t.Errorf("%q lists nothing", tc.args)
+		}
+		each(got[tc.list], func(row any) {
+			same("a row of "+tc.args[0], row, tc.rows)
+			for key, keys := range map[string][]string{"holds": doc["Holds"], "waits": doc["Waits"]} {
+				if list := row.(map[string]any)[key]; list != nil {
+					each(list, func(one any) { same(key, one, keys) })
+				}
+			}
+		})
+	}
+	event, _ := json.Marshal(event{})
+	var got map[string]any
+	json.Unmarshal(event, &got)
+	same("an event", got, doc["Events"])
+}
+
 // A dump shows the same as the arena did.
 func TestDumpShowsTheSame(t *testing.T) {
 	w := wedge(t)

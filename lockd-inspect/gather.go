@@ -51,12 +51,17 @@ func (t *tool) gather(s *arena.Skimmed, trouble error) *report {
 	return r
 }
 
-func (r *report) lockOf(i *arena.LockInfo) *lock {
-	l := &lock{
-		Name: i.Name, NameHex: hexOf(i.Name), Kind: i.Kind.String(), Slot: i.Slot, Generation: i.Generation, Word: word(i.Word),
-		Owner: r.owner(i.Owner), Readers: i.Readers, Waiters: i.Waiters, Abandonments: i.Abandonments, Fence: i.Fence,
-		Named: seconds(i.Inserted), Reading: []reader{}, Waiting: []waiter{}, Ranges: []rangeHold{}, taken: time.Time(r.Taken),
+// newLock is one that nobody has touched.
+func newLock(name, kind string, r *report) *lock {
+	return &lock{
+		Name: name, NameHex: hexOf(name), Kind: kind, Reading: []reader{}, Waiting: []waiter{}, Ranges: []rangeHold{}, taken: time.Time(r.Taken),
 	}
+}
+
+func (r *report) lockOf(i *arena.LockInfo) *lock {
+	l := newLock(i.Name, i.Kind.String(), r)
+	l.Slot, l.Generation, l.Word, l.Owner, l.Readers, l.Waiters = i.Slot, i.Generation, word(i.Word), r.owner(i.Owner), i.Readers, i.Waiters
+	l.Abandonments, l.Fence, l.Named = i.Abandonments, i.Fence, seconds(i.Inserted)
 	// Of a latch, A is about what that protects.
 	l.Abandoned = !l.isLatched() && i.Word.Has(robust.Abandoned)
 	for _, o := range i.Reading {

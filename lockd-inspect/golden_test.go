@@ -93,9 +93,9 @@ func TestGolden(t *testing.T) {
 		{"sem-list", 0, []string{"sem", billing}},
 		{"sem-list-json", 0, []string{"sem", billing, "list", "--json"}},
 		{"help", 0, []string{"help"}},
-		{"help-locks", 0, []string{"help", "locks"}},
-		{"help-break", 0, []string{"help", "break"}},
-		{"help-run", 0, []string{"run", "--help"}},
+		{"completion-bash", 0, []string{"completion", "bash"}},
+		{"completion-zsh", 0, []string{"completion", "zsh"}},
+		{"completion-fish", 0, []string{"completion", "fish"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			code, stdout, stderr := call(nil, tc.args...)
@@ -107,6 +107,16 @@ func TestGolden(t *testing.T) {
 			}
 			golden(t, tc.name+".golden", stdout)
 		})
+	}
+}
+
+func TestGoldenHelp(t *testing.T) {
+	for _, v := range verbs() {
+		code, stdout, stderr := call(nil, "help", v.name)
+		if code != 0 || stderr != "" {
+			t.Errorf("help %s: exit code %d, %s", v.name, code, stderr)
+		}
+		golden(t, "help-"+v.name+".golden", stdout)
 	}
 }
 

@@ -37,6 +37,7 @@ func helpAll(w io.Writer) {
 	}
 	fmt.Fprintf(w, `
 Without a verb it lists the arenas; with an arena's name alone, its locks.
+When something hangs, check says who waits for whom, and what to do.
 Only run, sem, settle, break and rm change anything; all else just reads, also
 what is wedged or damaged. lockd-inspect help VERB says more.
 

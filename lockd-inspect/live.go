@@ -50,7 +50,8 @@ func (o *observer) observe(ctx context.Context, interval time.Duration, keys <-c
 	}
 	ticks := time.NewTicker(max(interval/looks, time.Millisecond))
 	defer ticks.Stop()
-	for end := time.Now().Add(interval); time.Now().Before(end); {
+	looked := false // however late this process gets to run
+	for end := time.Now().Add(interval); !looked || time.Now().Before(end); {
 		select {
 		case <-ctx.Done():
 			return true, nil
@@ -69,6 +70,7 @@ func (o *observer) observe(ctx context.Context, interval time.Duration, keys <-c
 			if err := o.look(); err != nil {
 				return false, err
 			}
+			looked = true
 		}
 	}
 	return false, nil

@@ -89,6 +89,7 @@ func TestChanges(t *testing.T) {
 	alive, dead := true, false
 	one := &member{Index: 1, Generation: 1, PID: 11, Label: "one", Phase: "live", Alive: &alive}
 	two := &member{Index: 2, Generation: 1, PID: 22, Label: "two", Phase: "live", Alive: &alive}
+	joining := &member{Index: 2, Generation: 1, PID: 22, Label: "who was there befo", Phase: "joining", Alive: &alive}
 	corpse := &member{Index: 1, Generation: 1, PID: 11, Label: "one", Phase: "live", Alive: &dead}
 	by := func(m *member) *party { return m.party() }
 	free := lock{Name: "l", Kind: "mutex"}
@@ -141,6 +142,9 @@ func TestChanges(t *testing.T) {
 		{"inherited", with([]*member{corpse, two}, held(corpse)), with([]*member{corpse, two}, abandoned(held(two))), "abandoned l: pid 11 (one) died holding it; inherited l: pid 22 (two) from pid 11 (one)"},
 		{"repaired", with(all, abandoned(held(two))), with(all, whole(abandoned(held(two)))), "repaired l: what it protects is whole again"},
 		{"attached", with([]*member{one}), with(all), "attached: pid 22 (two)"},
+		{"joining", with([]*member{one}), with([]*member{one, joining}), ""},
+		{"joined", with([]*member{one, joining}), with(all), "attached: pid 22 (two)"},
+		{"given up joining", with([]*member{one, joining}), with([]*member{one}), ""},
 		{"left", with(all), with([]*member{one}), "left: pid 22 (two)"},
 		{"reading", with(all, lock{Name: "r", Kind: "rwmutex"}), with(all, reading(one)), "taken r: pid 11 (one), shared"},
 		{"read", with(all, reading(one)), with(all, reading(two)), "taken r: pid 22 (two), shared; released r: pid 11 (one), shared"},

@@ -1,7 +1,5 @@
 package main
 
-import "slices"
-
 func locksVerb() *verb {
 	var l layout
 	var only filter
@@ -18,7 +16,7 @@ all of them.`+dumpHint)
 			err = only.check()
 		}
 		if err == nil && l.sort != "" {
-			err = ordered(lockColumns, l.sort, []*lock(nil))
+			_, err = orderingBy(lockColumns, l.sort)
 		}
 		if err != nil {
 			return t.misused(v, err)
@@ -34,9 +32,7 @@ all of them.`+dumpHint)
 		}
 		rows := only.of(r.counted())
 		if l.sort != "" {
-			all := slices.Collect(rows)
-			ordered(lockColumns, l.sort, all)
-			rows = slices.Values(all)
+			rows = r.sorted(l.sort, rows)
 		}
 		code := write(t, l, columns, rows, "locks", r.behind)
 		if err == nil {

@@ -5,10 +5,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"lockd/arena"
 )
@@ -32,7 +37,17 @@ const (
 	exitFine       = 0
 	exitFound      = 1
 	exitCannotTell = 2
+
+	// As a shell says it of a command that a signal ended.
+	exitInterrupted = 128 + int(syscall.SIGINT)
+	exitUnread      = 128 + int(syscall.SIGPIPE)
 )
+
+// interruptible is a context that ends with what ends a process, for verbs that
+// then have something to put in order.
+func interruptible(more ...os.Signal) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), append(more, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)...)
+}
 
 // tool is one call of the command.
 type tool struct {
@@ -79,6 +94,18 @@ func (o *output) Write(b []byte) (int, error) {
 		o.err = err
 	}
 	return n, err
+}
+
+// unread tells whether nobody is left who could read what is written. Who writes
+// seldom would not notice.
+func (o *output) unread() bool {
+	f, ok := o.to.(*os.File)
+	if !ok {
+		return false
+	}
+	poll := []unix.PollFd{{Fd: int32(f.Fd())}}
+	n, err := unix.Poll(poll, 0)
+	return err == nil && n > 0 && poll[0].Revents&unix.POLLERR != 0
 }
 
 func (t *tool) dispatch(args []string) int {

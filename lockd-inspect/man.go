@@ -66,6 +66,7 @@ change anything.
 			fmt.Fprintln(w, ".fi")
 		}
 	}
+	fmt.Fprintf(w, ".SH EXAMPLES\n.nf\n%s.fi\n", roff(examples))
 	fmt.Fprintf(w, `.SH EXIT STATUS
 %s
 .SH ENVIRONMENT
@@ -83,6 +84,24 @@ set by run \-\-tickets for its command: the numbers of the tickets
 .BR lslocks (8)
 `, roff(exitCodes), actorVariable)
 }
+
+const examples = `A script that must not run twice at a time:
+    lockd-inspect run --nonblock nightly backup -- ./backup.sh
+
+Two scripts that hang, each of which runs another command under another lock:
+    lockd-inspect check nightly
+says that this is a deadlock, who holds what and waits for what, and which
+process to end so that the other can go on;
+    lockd-inspect graph nightly
+draws it. Where all take their locks in the same order there is none.
+
+A lock whose last owner was killed, once what it protects is looked after:
+    lockd-inspect run --mark-consistent nightly backup -- ./repair.sh
+
+All that can be said of an arena, for somebody on another machine:
+    lockd-inspect dump nightly > nightly.json
+    lockd-inspect check nightly.json
+`
 
 // roff escapes a text, whose lines begin none of the formatter's requests.
 func roff(text string) string {

@@ -36,13 +36,10 @@ abandoned or were so, if they match --name, or if processes track what they hold
 			return t.misused(v, err)
 		}
 		if len(args) == 0 {
-			found, _, err := t.findArenas()
-			if err != nil {
+			var err error
+			if args, err = t.arenaPaths(); err != nil {
 				t.complain("%v", err)
 				return exitCannotTell
-			}
-			for _, a := range found {
-				args = append(args, a.Arena.Path)
 			}
 		}
 		blind := false

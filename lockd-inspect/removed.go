@@ -20,9 +20,7 @@ func wasArena(path string) bool {
 		return true
 	}
 	defer f.Close()
-	start := make([]byte, 8)
-	n, _ := f.Read(start)
-	return string(start[:n]) == "lockd\x00A1"
+	return hasBeginning(f)
 }
 
 // usersOfRemoved finds processes that have an arena open that had this path

@@ -130,7 +130,9 @@ func (s *semaphorist) change(name, action, which string, tickets int) int {
 		return exitCannotTell
 	}
 	defer a.Close()
-	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+	interrupted, stop := interruptible()
+	defer stop()
+	ctx, cancel := interrupted, context.CancelFunc(func() {})
 	if s.patience.limited {
 		ctx, cancel = context.WithTimeout(ctx, s.patience.limit)
 	}
@@ -149,6 +151,8 @@ func (s *semaphorist) change(name, action, which string, tickets int) int {
 	switch {
 	case err == nil:
 		return exitFine
+	case interrupted.Err() != nil:
+		return exitInterrupted
 	case errors.Is(err, arena.ErrNoSemaphore):
 		s.t.complain("no semaphore named %s in %s; lockd-inspect sem %s make %s TICKETS makes one", quoted(which), quoted(name),
 			shellLine([]string{name}), shellLine([]string{which}))

@@ -34,10 +34,15 @@ be proven, 2 if it cannot be done.`)
 			t.complain("%v", err)
 			return exitCannotTell
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), settlePatience)
+		interrupted, stop := interruptible()
+		defer stop()
+		ctx, cancel := context.WithTimeout(interrupted, settlePatience)
 		defer cancel()
 		err = a.Settle(ctx)
 		a.Close()
+		if err != nil && interrupted.Err() != nil {
+			return exitInterrupted
+		}
 		if err != nil {
 			t.complain("%v", explained{err})
 			return exitCannotTell

@@ -201,10 +201,9 @@ func (t *tool) path(name string) string {
 }
 
 func (t *tool) arenasThere() string {
-	var all []string
-	found, _, err := t.findArenas()
-	for _, a := range found {
-		all = append(all, quoted(a.name))
+	all, err := t.arenaNames()
+	for i, name := range all {
+		all[i] = quoted(name)
 	}
 	switch {
 	case err != nil:

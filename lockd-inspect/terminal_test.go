@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -69,6 +70,33 @@ func TestTerminal(t *testing.T) {
 	}
 	if first := onTerminal(t, 80, "locks", billing, "--name", "busy")[1]; !strings.HasPrefix(first, "busy ") || !strings.HasSuffix(first, "…") {
 		t.Errorf("80 columns: %q", first)
+	}
+}
+
+// The screens as they are, with what colours them: only the terminal's own
+// colours, bold, faint, red and magenta, which can be read on black and on white.
+func TestGoldenScreens(t *testing.T) {
+	inUTC(t)
+	t.Setenv("TERM", "xterm-256color")
+	t.Setenv("NO_COLOR", "")
+	readable := regexp.MustCompile("^\x1b\\[(0|1|2|31|35)m$")
+	for _, width := range []uint16{80, 200} {
+		var all strings.Builder
+		for _, args := range [][]string{
+			{"locks", billing}, {"show", billing, "catalogue"}, {"show", billing, "gpu"}, {"who", billing}, {"graph", billing}, {"check", billing}, {"sem", billing},
+		} {
+			fmt.Fprintf(&all, "$ lockd-inspect %s\n", shellLine(args))
+			for _, line := range onTerminal(t, width, args...) {
+				for _, code := range escapes.FindAllString(line, -1) {
+					if !readable.MatchString(code) {
+						t.Errorf("%q paints with %q", args, code)
+					}
+				}
+				fmt.Fprintln(&all, strings.ReplaceAll(line, "\x1b", "^["))
+			}
+			fmt.Fprintln(&all)
+		}
+		golden(t, fmt.Sprintf("screens-%d.golden", width), all.String())
 	}
 }
 

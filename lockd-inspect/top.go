@@ -3,13 +3,10 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -169,12 +166,10 @@ func (o *observer) frame(w *bufio.Writer, s screen, headers bool) {
 		rows = append(rows, l)
 	}
 	slices.SortFunc(rows, func(a, b *tracked) int { return cmp.Or(orders[o.order].less(a, b), byName(a.lock, b.lock)) })
-	c := rowOf(o.report).counts
-	title := fmt.Sprintf("%s  %s  %d locks, %d in use, %d waiting, %d abandoned  %d processes, %d dead",
-		quoted(o.report.Arena.Name), time.Time(o.report.Taken).Local().Format(time.TimeOnly), c.names, c.inUse, c.waiting, c.abandoned, c.alive+c.unknown, c.dead)
+	title := o.title()
 	if s.isTerminal() {
-		title = cut(title, s.width)
-		rows = rows[:min(len(rows), max(1, s.height-4))]
+		title = s.wrap(title, 4)
+		rows = rows[:min(len(rows), max(1, s.height-4-strings.Count(title, "\n")))]
 	}
 	fmt.Fprintln(w, s.paint(bold, title))
 	if s.isTerminal() {
@@ -184,6 +179,20 @@ func (o *observer) frame(w *bufio.Writer, s screen, headers bool) {
 	for _, l := range o.locks {
 		l.seen, l.busy, l.changes, l.waits = 0, 0, 0, nil
 	}
+}
+
+// title leaves out what is rare and is not.
+func (o *observer) title() string {
+	c := rowOf(o.report).counts
+	text := fmt.Sprintf("%s  %s  %d locks, %d in use, %d waiting", quoted(o.report.Arena.Name), time.Time(o.report.Taken).Local().Format(time.TimeOnly), c.names, c.inUse, c.waiting)
+	if c.abandoned > 0 {
+		text += fmt.Sprintf(", %d abandoned", c.abandoned)
+	}
+	text += fmt.Sprintf("; %d processes", c.alive+c.unknown)
+	if c.dead > 0 {
+		text += fmt.Sprintf(", %d dead", c.dead)
+	}
+	return text
 }
 
 func (o *observer) keys() string {
@@ -233,7 +242,7 @@ them.`)
 			t.complain("%v", err)
 			return exitCannotTell
 		}
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		ctx, stop := interruptible()
 		defer stop()
 		return o.show(ctx, *interval, *count)
 	}

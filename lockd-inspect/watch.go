@@ -1,12 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os/signal"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -51,7 +48,7 @@ how fast the locks are. It ends when the arena is removed.
 		if *interval <= 0 || *count < 0 {
 			return t.misused(v, errors.New("--interval must be more than 0, and --count not less"))
 		}
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		ctx, stop := interruptible()
 		defer stop()
 		before, err := t.settled(name)
 		if err != nil {
@@ -70,6 +67,9 @@ how fast the locks are. It ends when the arena is removed.
 			case <-ctx.Done():
 				return exitFine
 			case <-ticks.C:
+			}
+			if t.stdout.unread() {
+				return exitUnread
 			}
 			after, err := t.settled(name)
 			if err != nil {

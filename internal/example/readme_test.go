@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// The README shows this very program.
+// The README shows this very program, and in its other block what is compiled
+// with these tests.
 func TestReadmeShowsTheExample(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if os.IsNotExist(err) {
@@ -15,11 +16,35 @@ func TestReadmeShowsTheExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := os.ReadFile("main.go")
+	sources := []string{source(t, "main.go"), fragment(t, source(t, "kinds_test.go"))}
+	blocks := strings.Split(string(readme), "```go\n")[1:]
+	if len(blocks) != len(sources) {
+		t.Fatalf("README.md has %d blocks of Go, %d are compiled", len(blocks), len(sources))
+	}
+	for i, want := range sources {
+		if block, _, _ := strings.Cut(blocks[i], "```"); block != want {
+			t.Errorf("block %d of README.md is\n%s\nbut what is compiled is\n%s", i+1, block, want)
+		}
+	}
+}
+
+func source(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(readme), "```go\n"+string(program)+"```") {
-		t.Error("README.md does not show internal/example/main.go as it is")
+	return string(text)
+}
+
+// fragment is what stands between the markers of a function, as it stands
+// outside of one.
+func fragment(t *testing.T, text string) string {
+	t.Helper()
+	_, text, begins := strings.Cut(text, "\t// begin\n")
+	text, _, ends := strings.Cut(text, "\t// end\n")
+	if !begins || !ends {
+		t.Fatal("there are no markers")
 	}
+	return strings.ReplaceAll("\n"+text, "\n\t", "\n")[1:]
 }

@@ -28,6 +28,7 @@ var Catches = []Catch{
 	{Variant: "exchange-unlock", Package: "arena", Test: "TestBreak"},
 	{Variant: "robbed-rebinds", Package: "arena", Test: "TestRobbedReleaseFreesNobody"},
 	{Variant: "robbed-passes", Package: "arena", Test: "TestRobbedMeetsOwnProcess", Window: true},
+	{Variant: "rob-anyone", Package: "arena", Test: "TestBreakFrom"},
 
 	{Variant: "insert-unlooked", Package: "arena", Test: "TestInsertMeetsSameName", Window: true},
 	{Variant: "reuse-generation", Package: "arena", Test: "TestStaleHandleMeetsDeadOwner"},
