@@ -59,6 +59,12 @@ func TestGoldenArenas(t *testing.T) {
 	s.hold("alive", filepath.Join(folder, "billing"), "busy", "r:book").stop()
 	s.hold("dead", filepath.Join(folder, "billing"), "orphan").kill()
 	call(nil, "sem", "pool", "make", "gpu", "4")
+	info, err := os.Stat(filepath.Join(folder, "pool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.text(fmt.Sprint(info.Size()), "BYTES")
+	s.text("  "+octets(info.Size()).String()+"  ", "  SIZE  ")
 	s.call()
 	s.call("arenas", "--sort", "-name", "-o", "name,path,capacity,unknown,held,names,segments,version,created")
 	s.call("--no-headers", "-o", "name")
