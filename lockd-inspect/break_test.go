@@ -59,8 +59,7 @@ func TestBreakHandsOver(t *testing.T) {
 	robbed.pid()
 	heir := start(t, asTool, "run", path, "l", "--", "echo", "served")
 	eventually(t, "it waits", func() bool { return waitersOf(path, "l") == 1 })
-	robbed.Process.Signal(syscall.SIGSTOP)
-	eventually(t, "it is stopped", func() bool { return processState(robbed.Process.Pid) == 'T' })
+	robbed.stop()
 	code, stdout, stderr := call(nil, "break", "--yes", path, "l")
 	if code != 0 || !strings.Contains(stdout, fmt.Sprintf("pid %d, stopped\n", robbed.Process.Pid)) || !strings.Contains(stdout, "waiters       1\n") {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)

@@ -35,8 +35,7 @@ func TestLargeArena(t *testing.T) {
 	owner := hold(t, path, "owner", "busy", "r:book")
 	waiter := start(t, asHolder, path, "waiter", "busy")
 	eventually(t, "it waits", func() bool { return waitersOf(path, "busy") == 1 })
-	owner.Process.Signal(syscall.SIGSTOP)
-	eventually(t, "it is stopped", func() bool { return processState(owner.Process.Pid) == 'T' })
+	owner.stop()
 
 	said := lookAtLive(t, path, "busy")
 	for verb, want := range map[string]string{

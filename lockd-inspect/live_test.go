@@ -261,7 +261,7 @@ func TestTopSees(t *testing.T) {
 	start := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
 	k := new(tracked)
 	for i, held := range []bool{false, true, true, false, true} {
-		l := &lock{Name: "l", Kind: "mutex", taken: start.Add(time.Duration(i) * time.Second)}
+		l := &lock{Name: "l", Kind: "mutex", taken: start.Add(time.Duration(i) * time.Second), Tally: &counts{Acquisitions: 7 + uint64(10*i)}}
 		if held {
 			l.Owner = m.party()
 			l.Waiting = []waiter{{*m.party(), 1, "exclusive", 0, moment(start), nil}}
@@ -274,6 +274,15 @@ func TestTopSees(t *testing.T) {
 	}
 	if d, _ := k.heldFor(); d != 0 {
 		t.Errorf("held for %v", d)
+	}
+	if got := fmt.Sprint(k.rate(), perSecond(1.25)); got != "10 1.2" {
+		t.Errorf("taken %s times a second", got)
+	}
+	if k.count(); k.rate() != nil {
+		t.Errorf("a frame begins with %v", k.rate())
+	}
+	if k.lock = (&lock{taken: k.taken.Add(time.Second)}); k.rate() != nil {
+		t.Errorf("counted by nobody: %v", k.rate())
 	}
 	if got := fmt.Sprint(k.percentile(50), k.percentile(99)); got != "2s 4s" {
 		t.Errorf("percentiles %s", got)

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 )
 
@@ -54,18 +53,18 @@ func (s *transcript) hold(called, path string, locks ...string) *process {
 	return p
 }
 
-func (p *process) stop() {
-	p.t.Helper()
-	p.Process.Signal(syscall.SIGSTOP)
-	eventually(p.t, "it is stopped", func() bool { return processState(p.Process.Pid) == 'T' })
-}
-
 func TestGoldenArenas(t *testing.T) {
 	s := transcribe(t)
 	// Whoever lives is stopped, so that nobody settles the dead.
 	s.hold("alive", filepath.Join(folder, "billing"), "busy", "r:book").stop()
 	s.hold("dead", filepath.Join(folder, "billing"), "orphan").kill()
 	call(nil, "sem", "pool", "make", "gpu", "4")
+	info, err := os.Stat(filepath.Join(folder, "pool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.text(fmt.Sprint(info.Size()), "BYTES")
+	s.text("  "+octets(info.Size()).String()+"  ", "  SIZE  ")
 	s.call()
 	s.call("arenas", "--sort", "-name", "-o", "name,path,capacity,unknown,held,names,segments,version,created")
 	s.call("--no-headers", "-o", "name")
@@ -90,7 +89,7 @@ func TestGoldenTop(t *testing.T) {
 func TestGoldenSettle(t *testing.T) {
 	s := transcribe(t)
 	path := filepath.Join(folder, "billing")
-	s.hold("alive", path, "mine").stop()
+	s.hold("alive", path, "mine").stopIdle(path)
 	s.hold("dead", path, "a", "r:b", "range:x:7000000000:5:c").kill()
 	s.call("settle", "billing")
 	s.call("settle", "billing")

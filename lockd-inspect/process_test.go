@@ -3,12 +3,15 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -162,6 +165,34 @@ func (p *process) kill() {
 	p.t.Helper()
 	p.Process.Kill()
 	p.exit()
+}
+
+// stop returns when none of its threads does anything any more.
+func (p *process) stop() {
+	p.t.Helper()
+	p.Process.Signal(syscall.SIGSTOP)
+	eventually(p.t, "it is stopped", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", p.Process.Pid))
+		return err == nil && len(threads) > 0 && !slices.ContainsFunc(threads, func(path string) bool { return stateIn(path) != 'T' })
+	})
+}
+
+// stopIdle stops it where it has none of the arena's latches: soon after it came
+// it looks after the dead, and whoever is stopped meanwhile is in others' way.
+func (p *process) stopIdle(path string) {
+	p.t.Helper()
+	eventually(p.t, "it is stopped without a latch", func() bool {
+		p.stop()
+		s, err := arena.ReadSnapshot(path)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if !slices.ContainsFunc(s.Latches, func(l arena.LatchInfo) bool { return l.Owner != nil && int(l.Owner.PID) == p.Process.Pid }) {
+			return true
+		}
+		p.Process.Signal(syscall.SIGCONT)
+		return false
+	})
 }
 
 func hold(t *testing.T, path, label string, locks ...string) *process {

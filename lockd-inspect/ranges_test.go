@@ -272,8 +272,7 @@ func TestRangesHolderStopped(t *testing.T) {
 	one := hold(t, path, "one", "range:x:0:10:t", "range:s:20:10:t")
 	two := hold(t, path, "two", "range:s:20:10:t")
 	for _, p := range []*process{one, two} {
-		p.Process.Signal(syscall.SIGSTOP)
-		eventually(t, "it is stopped", func() bool { return processState(p.Process.Pid) == 'T' })
+		p.stop()
 	}
 	start(t, asTool, "run", "--range", "5:1", path, "t", "--", "true")
 	eventually(t, "somebody waits", func() bool { return waitersOf(path, "t") == 1 })

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"lockd/arena"
@@ -14,8 +13,7 @@ import (
 func TestSettle(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "arena")
 	alive := hold(t, path, "alive", "mine")
-	alive.Process.Signal(syscall.SIGSTOP)
-	eventually(t, "it is stopped", func() bool { return processState(alive.Process.Pid) == 'T' })
+	alive.stopIdle(path)
 	dead := hold(t, path, "dead", "a", "r:b")
 	dead.kill()
 	if code, stdout, stderr := call(nil, "check", path); code != 1 || !strings.Contains(stdout, "lockd-inspect settle "+path+" gives all of it back now") {

@@ -72,11 +72,13 @@ func TestRunStopped(t *testing.T) {
 	}
 }
 
-func processState(pid int) byte {
+func processState(pid int) byte { return stateIn(fmt.Sprintf("/proc/%d", pid)) }
+
+// stateIn is of a process or a thread by its folder in /proc.
+func stateIn(folder string) (state byte) {
+	var pid int
 	var comm string
-	var state byte
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err == nil {
+	if stat, err := os.ReadFile(folder + "/stat"); err == nil {
 		fmt.Sscanf(string(stat), "%d %s %c", &pid, &comm, &state)
 	}
 	return state

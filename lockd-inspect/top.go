@@ -23,6 +23,9 @@ type tracked struct {
 	owner   party
 	since   time.Time // since when the same owner was seen at every look
 	waits   []time.Duration
+
+	countedFrom uint64    // acquisitions when the frame began,
+	countedAt   time.Time // zero if nobody counts them
 }
 
 var topColumns = []column[*tracked]{
@@ -32,6 +35,7 @@ var topColumns = []column[*tracked]{
 	text("label", "of the owner", func(l *tracked) any { return ofEntry(func(m *member) any { return m.Label })(l.lock) }).yielding(1),
 	number("busy", "in how many of a hundred looks it was held", func(l *tracked) any { return percent(100 * float64(l.busy) / float64(max(1, l.seen))) }),
 	number("changes", "of owners seen; there may be more", func(l *tracked) any { return l.changes }),
+	number("rate", "how often in a second it was taken, by processes that track what they hold", func(l *tracked) any { return l.rate() }),
 	number("held", "by this owner: as it says, or for so long as was seen at least", func(l *tracked) any {
 		if d, known := l.heldFor(); known {
 			return seconds(d)
@@ -47,6 +51,32 @@ var topColumns = []column[*tracked]{
 type percent float64
 
 func (p percent) String() string { return fmt.Sprintf("%.0f%%", float64(p)) }
+
+// perSecond has a digit behind the point where there is little in front of it.
+type perSecond float64
+
+func (r perSecond) String() string {
+	if r < 10 {
+		return fmt.Sprintf("%.1f", float64(r))
+	}
+	return fmt.Sprintf("%.0f", float64(r))
+}
+
+// rate is between the last look of the frame before and the last of this one.
+func (l *tracked) rate() any {
+	span := l.taken.Sub(l.countedAt)
+	if l.Tally == nil || l.countedAt.IsZero() || span <= 0 || l.Tally.Acquisitions < l.countedFrom {
+		return nil
+	}
+	return perSecond(float64(l.Tally.Acquisitions-l.countedFrom) / span.Seconds())
+}
+
+// count begins to count, if somebody else does.
+func (l *tracked) count() {
+	if l.countedAt = (time.Time{}); l.Tally != nil {
+		l.countedFrom, l.countedAt = l.Tally.Acquisitions, l.taken
+	}
+}
 
 // percentile is over all waits in all looks of the frame.
 func (l *tracked) percentile(p int) any {
@@ -144,6 +174,9 @@ func (l *tracked) begin(seen *lock, at time.Time) {
 }
 
 func (l *tracked) see(at time.Time) {
+	if l.countedAt.IsZero() {
+		l.count()
+	}
 	l.seen++
 	l.busy += one(l.held())
 	if h := l.holder(); h == nil {
@@ -178,6 +211,7 @@ func (o *observer) frame(w *bufio.Writer, s screen, headers bool) {
 	writeTable(w, s, topColumns, slices.Values(rows), headers)
 	for _, l := range o.locks {
 		l.seen, l.busy, l.changes, l.waits = 0, 0, 0, nil
+		l.count()
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -41,8 +40,7 @@ func wedge(t *testing.T) wedged {
 	waiter := start(t, asHolder, w.path, "waiter", "busy")
 	eventually(t, "somebody waits", func() bool { return waitersOf(w.path, "busy") == 1 })
 	for _, p := range []*process{owner, waiter} {
-		p.Process.Signal(syscall.SIGSTOP)
-		eventually(t, "it is stopped", func() bool { return processState(p.Process.Pid) == 'T' })
+		p.stop()
 	}
 	corpse.kill()
 	w.first, w.owner, w.corpse = first.Process.Pid, owner.Process.Pid, corpse.Process.Pid
@@ -125,8 +123,7 @@ func TestLocksRW(t *testing.T) {
 		return gate.Has(robust.Waiters) && waitersOf(path, "written") == 1
 	})
 	for _, p := range []*process{one, two, three, four} { // nobody settles the dead
-		p.Process.Signal(syscall.SIGSTOP)
-		eventually(t, "it is stopped", func() bool { return processState(p.Process.Pid) == 'T' })
+		p.stop()
 	}
 	dead.kill()
 	pids := strings.NewReplacer("ONE", fmt.Sprint(one.Process.Pid), "TWO", fmt.Sprint(two.Process.Pid),

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -101,8 +100,7 @@ func TestWedged(t *testing.T) {
 func TestLatchHolderStopped(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "arena")
 	p := hold(t, path, "latched", "l")
-	p.Process.Signal(syscall.SIGSTOP)
-	eventually(t, "it is stopped", func() bool { return processState(p.Process.Pid) == 'T' })
+	p.stop()
 	s, err := arena.ReadSnapshot(path)
 	if err != nil {
 		t.Fatal(err)
@@ -135,8 +133,7 @@ func TestLatchHolderStopped(t *testing.T) {
 func TestHalfSettled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "arena")
 	watcher := hold(t, path, "watcher", "other")
-	watcher.Process.Signal(syscall.SIGSTOP) // it settles nobody
-	eventually(t, "it is stopped", func() bool { return processState(watcher.Process.Pid) == 'T' })
+	watcher.stop() // it settles nobody
 	corpse := hold(t, path, "corpse", "given back", "still held")
 	settler := hold(t, path, "settler")
 	settler.Process.Signal(syscall.SIGSTOP) // nor may it, who looks after the dead when it has attached
@@ -145,6 +142,7 @@ func TestHalfSettled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	settler.stop() // nor does it, before it is killed
 	corpse.kill()
 	settler.kill()
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)

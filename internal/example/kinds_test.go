@@ -1,5 +1,7 @@
 package main
 
+//lint:file-ignore SA4006 what follows on each err is left out in the README
+
 import (
 	"context"
 	"errors"
