@@ -17,11 +17,11 @@ demo: build ## fifty processes on one unprotected file: without a lock, then wit
 	$(GO) run ./internal/demo --inspect bin/lockd-inspect
 
 test: ## all tests, with real processes that are really killed
-	$(GO) test -count=1 -timeout 20m ./...
+	$(GO) test -count=1 -timeout 30m ./...
 
 race: ## the tests under the race detector (needs a C compiler)
 	@command -v $$($(GO) env CC) >/dev/null || { echo "make race needs a C compiler: install gcc, or set CC" >&2; exit 1; }
-	CGO_ENABLED=1 $(GO) test -race -short -count=1 -timeout 20m ./...
+	CGO_ENABLED=1 $(GO) test -race -short -count=1 -timeout 30m ./...
 
 user: ## the tests as an ordinary user (run as root)
 	./.ci/as-user
