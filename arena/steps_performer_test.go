@@ -32,9 +32,6 @@ func (p *performer) open() {
 	p.a = reopen(p.path, &Options{Label: "performer", MaxLocks: p.slots - 1, TrackHold: p.track, Logger: quiet})
 }
 
-// hasOpened is for operations that open the arena themselves.
-func (p *performer) hasOpened() bool { return p.a != nil }
-
 func (p *performer) core() *core { return p.a.core }
 
 // now says how a lock is held: "wants" is on the way in or out, "has" and
@@ -140,19 +137,6 @@ func (o *operation) begin(p *performer) {
 func (o *operation) end(p *performer) {
 	if o.after != nil {
 		o.after(p)
-	}
-}
-
-// die does what its heirs find undone of one that is killed while it has what
-// the operation is about.
-func (o *operation) die(p *performer) {
-	switch {
-	case o.hold != nil:
-		o.hold(p)
-	case o.before != nil:
-		o.before(p)
-	case !o.closes:
-		o.work(p)
 	}
 }
 

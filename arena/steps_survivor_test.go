@@ -20,7 +20,6 @@ import (
 var (
 	stageMutexes = []string{"m0", "m1", "m2", longName(0)}
 	stageRW      = []string{"x", "fresh"}
-	stageRanges  = []string{stageSections, "crash"}
 	stageSizes   = map[string]int{"sem": stageTickets, "fleeting": 7, "crash": crashTickets}
 )
 

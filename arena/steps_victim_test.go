@@ -72,6 +72,22 @@ func init() {
 	}
 }
 
+// hasOpened is for operations that open the arena themselves.
+func (p *performer) hasOpened() bool { return p.a != nil }
+
+// die does what its heirs find undone of one that is killed while it has what
+// the operation is about.
+func (o *operation) die(p *performer) {
+	switch {
+	case o.hold != nil:
+		o.hold(p)
+	case o.before != nil:
+		o.before(p)
+	case !o.closes:
+		o.work(p)
+	}
+}
+
 // trail is where a process came.
 type trail struct {
 	mu   sync.Mutex

@@ -3,9 +3,13 @@ package fuzz
 import (
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -216,4 +220,61 @@ func TestLockedGate(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// meddling are the system calls, and the functions that make them, by which a
+// process does something to another.
+var meddling = []string{
+	"Kill", "Tgkill", "Signal", "SendSignal", "PidfdSendSignal", "PidfdGetfd", "ProcessVMReadv", "ProcessVMWritev",
+	"PtraceAttach", "PtraceSeize", "SYS_KILL", "SYS_TGKILL", "SYS_PIDFD_SEND_SIGNAL", "SYS_PIDFD_GETFD",
+	"SYS_PROCESS_MADVISE", "SYS_PROCESS_MRELEASE", "SYS_PROCESS_VM_READV", "SYS_PROCESS_VM_WRITEV", "SYS_PTRACE",
+}
+
+// What the arena's file says leads to no signal, whoever wrote it, and to no
+// look into another process: nothing that is linked into a program which locks
+// can do that. To kill with signal 0, which is none, is a variant's.
+func TestSourcesSignalNobody(t *testing.T) {
+	seen := 0
+	for _, dir := range []string{"arena", "robust", "futex", "internal/words", "internal/feature"} {
+		files, err := filepath.Glob(filepath.Join("..", dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range files {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			set := token.NewFileSet()
+			file, err := parser.ParseFile(set, path, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen++
+			for _, found := range meddles(file) {
+				t.Errorf("%v: %s", set.Position(found.Pos()), found.Sel.Name)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Skip("needs the sources")
+	}
+}
+
+func meddles(file *ast.File) (found []*ast.SelectorExpr) {
+	none := make(map[ast.Expr]bool)
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if len(n.Args) > 0 {
+				zero, ok := n.Args[len(n.Args)-1].(*ast.BasicLit)
+				none[n.Fun] = ok && zero.Value == "0"
+			}
+		case *ast.SelectorExpr:
+			if slices.Contains(meddling, n.Sel.Name) && !none[n] {
+				found = append(found, n)
+			}
+		}
+		return true
+	})
+	return found
 }

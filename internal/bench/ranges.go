@@ -89,7 +89,7 @@ func init() {
 				return reply{}, err
 			}
 		}
-		keptRanges = held
+		keptPieces = append(keptPieces, held)
 		return reply{Say: "held"}, nil
 	}
 	requests["among-pieces"] = func(w *worker, args []int64) (reply, error) {
@@ -116,4 +116,5 @@ func init() {
 	}
 }
 
-var keptRanges *arena.Ranges
+// keptPieces are held, which the collector would else give back.
+var keptPieces []*arena.Ranges
