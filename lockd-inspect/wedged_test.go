@@ -136,13 +136,11 @@ func TestHalfSettled(t *testing.T) {
 	watcher.stop() // it settles nobody
 	corpse := hold(t, path, "corpse", "given back", "still held")
 	settler := hold(t, path, "settler")
-	settler.Process.Signal(syscall.SIGSTOP) // nor may it, who looks after the dead when it has attached
-	eventually(t, "it is stopped", func() bool { return processState(settler.Process.Pid) == 'T' })
+	settler.stop() // nor may it, who looks after the dead when it has attached
 	s, err := arena.ReadSnapshot(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	settler.stop() // nor does it, before it is killed
 	corpse.kill()
 	settler.kill()
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
