@@ -22,6 +22,9 @@ var (
 	OFDLocks   = named("ofd_locks")   // Linux 3.15: record locks owned by an open file description
 	TmpFile    = named("o_tmpfile")   // Linux 3.11: a file without a name until it is complete
 	Fallocate  = named("fallocate")   // space promised before it is written
+
+	RobustList      = named("robust_list")      // Linux 2.6.17: a word that the kernel marks when a thread ends
+	ProcessMrelease = named("process_mrelease") // Linux 5.15: tells that no thread of a process has memory
 )
 
 // Feature is something the kernel may lack.
