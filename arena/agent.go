@@ -44,8 +44,8 @@ func (c *core) represent(r request, b *binding, q *queue, w *waiter) (outcome, e
 		}
 		if owner := word.Owner(); !word.IsFree() && (nudged || owner != met) {
 			met = owner
-			if c.meet(owner, nudged) == robust.Gone {
-				if out := c.reclaim(b, word); out != busy {
+			if p, verdict := c.meet(owner, nudged); verdict == robust.Gone {
+				if out := c.inherit(b, word, p); out != busy {
 					if out == taken {
 						c.succeed(b, q)
 					} else {
@@ -156,18 +156,17 @@ func wakeable(err error) bool {
 // meet sees to it that the owner's death will be noticed. It judges only when
 // there is a reason to: somebody said so, or it cannot be watched. Deaths that
 // a pidfd does not tell (exec, other pid namespaces) the ticker looks for.
-func (c *core) meet(owner robust.Member, nudged bool) robust.Verdict {
+func (c *core) meet(owner robust.Member, nudged bool) (peer, robust.Verdict) {
 	if nudged {
-		_, verdict := c.judge(owner)
+		p, verdict := c.judge(owner)
 		if verdict != robust.Alive {
-			return verdict
+			return p, verdict
 		}
 	}
 	if c.watch(owner) {
-		return robust.Alive
+		return peer{member: owner}, robust.Alive
 	}
-	_, verdict := c.judge(owner)
-	return verdict
+	return c.judge(owner)
 }
 
 // watch has the owner's end told to every agent of this process.

@@ -176,7 +176,7 @@ func (c *core) drainCell(q request, s *slot, x *record) error {
 		}
 		if m := ownerOfRecord(owner); m != c.member && (nudged || m != met) {
 			met = m
-			if c.meet(m, nudged) == robust.Gone {
+			if _, verdict := c.meet(m, nudged); verdict == robust.Gone {
 				c.bury(nil, x, owner)
 				met = robust.Member{}
 				continue

@@ -92,13 +92,21 @@ func (w *Watcher) keepVigil() {
 			woken = nil
 		}
 		if len(fallen) > 0 {
-			// Another keeps the vigil now: to look at once is worth more.
-			w.running.Go(w.keepVigil)
 			for _, p := range fallen[1:] {
-				w.running.Go(func() { w.look(p) })
+				w.running.Go(func() { w.look(p, nil) })
 			}
-			w.look(fallen[0])
-			return
+			// To start a goroutine takes the processor from the dying: who is
+			// still there after many looks is soon enough for another to keep
+			// the vigil.
+			relieved := false
+			w.look(fallen[0], func() {
+				relieved = true
+				w.running.Go(w.keepVigil)
+			})
+			if relieved {
+				return
+			}
+			continue
 		}
 		index, err := futex.WaitAny(words, 0)
 		switch {
@@ -114,23 +122,25 @@ func (w *Watcher) keepVigil() {
 // process: the kernel has woken one.
 func passOn(sentinel *atomic.Uint32) { futex.Wake(sentinel, 1) }
 
-// look looks at one whose sentinel has fallen until it is proven gone.
-func (w *Watcher) look(p *watch) {
+// look looks at one whose sentinel has fallen until it is proven gone. It calls
+// takesLong, if there is one, when it has looked often.
+func (w *Watcher) look(p *watch, takesLong func()) {
 	nap(firstLook)
 	looks, pause, began := 0, lookEvery, time.Now()
 	for w.watched(p) {
 		if judgeDying(p.id) == Gone {
-			if w.finish(p) {
-				p.notify(p.key)
-			}
+			w.tell(p)
 			break
 		}
 		if time.Since(began) > lookFor {
 			break
 		}
 		nap(pause)
-		if looks++; looks > lookOften {
+		if looks++; looks >= lookOften {
 			pause = min(2*pause, lookRarely)
+		}
+		if looks == lookOften && takesLong != nil {
+			takesLong()
 		}
 	}
 	w.mu.Lock()

@@ -164,22 +164,35 @@ func (w *Watcher) start(p *watch, fd int) bool {
 			verdict = pollPidfd(int(fd))
 			return verdict != Alive
 		})
-		if w.finish(p) && verdict == Gone {
-			p.notify(p.key)
+		if verdict == Gone {
+			w.tell(p)
+		} else if w.finish(p) {
+			p.pidfd.Close()
 		}
 	})
 	return true
 }
 
-// finish reports whether p was still wanted: of drop and the process's end,
-// whichever gets the mutex first decides whether notify is called.
+// tell says that p's process is gone, if that is still wanted. Whoever waits
+// for the news goes first.
+func (w *Watcher) tell(p *watch) {
+	if w.finish(p) {
+		p.notify(p.key)
+		p.pidfd.Close()
+	}
+}
+
+// finish ends p and reports whether it was still wanted: of drop and the
+// process's end, whichever gets the mutex first decides whether notify is
+// called.
 func (w *Watcher) finish(p *watch) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.watches[p.key] != p {
 		return false
 	}
-	w.drop(p)
+	delete(w.watches, p.key)
+	w.unlink(p)
 	return true
 }
 
