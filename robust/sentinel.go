@@ -72,19 +72,28 @@ var robustHeads = struct {
 // thread in a program that uses cgo, the sentinel gets a thread of its own.
 func PostSentinel(word *atomic.Uint32) *Sentinel {
 	s := &Sentinel{word: word, posted: make(chan struct{}), quit: make(chan struct{})}
-	s.ended.Go(func() {
-		runtime.LockOSThread()
-		ownThread := s.post()
+	s.ended.Go(s.serve)
+	return s
+}
+
+func (s *Sentinel) serve() {
+	runtime.LockOSThread()
+	switch s.post() {
+	case freeThread:
 		close(s.posted)
-		if !ownThread {
-			runtime.UnlockOSThread()
-			return
-		}
+		runtime.UnlockOSThread()
+	case takenThread:
+		// While this goroutine keeps the thread, the next one gets another.
+		s.ended.Go(s.serve)
+		<-s.posted
+		runtime.UnlockOSThread()
+	case ownThread:
+		close(s.posted)
+		<-s.quit
+		forget(s.head)
 		// Still locked when this returns: the thread ends, whose list is not
 		// the C library's any more.
-		<-s.quit
-	})
-	return s
+	}
 }
 
 // Withdraw takes the sentinel back. Nothing touches the word afterwards.
@@ -96,51 +105,80 @@ func (s *Sentinel) Withdraw() {
 	}
 	close(s.quit)
 	s.ended.Wait()
-	if s.head != nil {
-		robustHeads.mu.Lock()
+	robustHeads.mu.Lock()
+	defer robustHeads.mu.Unlock()
+	if _, known := robustHeads.inUse[s.head]; known {
 		robustHeads.inUse[s.head] = false
-		robustHeads.mu.Unlock()
 	}
 }
 
-// post makes this thread the sentinel, and says whether it must serve nothing
-// else from now on.
-func (s *Sentinel) post() (ownThread bool) {
+// How a thread may serve a sentinel.
+type service int
+
+const (
+	freeThread  service = iota // beside all else that it does
+	takenThread                // not at all: it serves another
+	ownThread                  // if it does nothing else from now on
+)
+
+// post makes this thread the sentinel, if it can be.
+func (s *Sentinel) post() service {
 	if feature.RobustList.Off() {
-		return false
+		return freeThread
 	}
 	var had, size uintptr
 	// SAFETY: the kernel writes two words to the stack, which does not move
 	// meanwhile.
 	if _, _, errno := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, 0,
 		uintptr(unsafe.Pointer(&had)), uintptr(unsafe.Pointer(&size))); errno != 0 {
-		return false
+		return freeThread
 	}
 	robustHeads.mu.Lock()
 	defer robustHeads.mu.Unlock()
 	var head *robustHead
 	for h, inUse := range robustHeads.inUse {
-		if address(h) == had && !inUse {
+		switch {
+		case address(h) != had:
+		case inUse:
+			return takenThread
+		default:
 			head = h
 		}
 	}
-	ownThread = had != 0 && head == nil
+	service := freeThread
 	if head == nil {
 		head = &robustHead{}
+		if had != 0 {
+			service = ownThread
+		}
 	}
 	head.first.Store(address(head)) // nothing, until all is in place
 	head.entry = address(head)
 	head.offset = int(uintptr(unsafe.Pointer(s.word)) - uintptr(unsafe.Pointer(&head.entry)))
 	// SAFETY: the head is on the heap, where nothing moves, and robustHeads
 	// keeps it.
-	if _, _, errno := unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, address(head), robustHeadSize, 0); errno != 0 {
-		return false
+	if setRobustList(head) != 0 {
+		return freeThread
 	}
 	robustHeads.inUse[head] = true
 	s.head = head
 	s.word.Store(sentinelWaiters | uint32(unix.Gettid()))
 	head.first.Store(uintptr(unsafe.Pointer(&head.entry)))
-	return ownThread
+	return service
+}
+
+// forget has this thread, which is about to end, give its head back.
+func forget(head *robustHead) {
+	if setRobustList(nil) == 0 {
+		robustHeads.mu.Lock()
+		delete(robustHeads.inUse, head)
+		robustHeads.mu.Unlock()
+	}
+}
+
+func setRobustList(head *robustHead) unix.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, address(head), robustHeadSize, 0)
+	return errno
 }
 
 func address(h *robustHead) uintptr { return uintptr(unsafe.Pointer(h)) }

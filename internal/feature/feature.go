@@ -33,6 +33,14 @@ type Feature struct {
 	off  atomic.Bool
 }
 
+// String is the name by which LOCKD_FEATURES_OFF knows f.
+func (f *Feature) String() string {
+	if f == nil {
+		return ""
+	}
+	return f.name
+}
+
 // Off reports whether f must be treated as missing. That it is not off says
 // nothing about the kernel: whoever uses f still has to find out.
 func (f *Feature) Off() bool { return f.off.Load() }
