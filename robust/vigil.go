@@ -29,15 +29,16 @@ const vigilWords = 64
 const mostLooks = 8
 
 // Of a process that is killed the threads end one after the other, in some
-// tens of microseconds each, and need the processor for that. Who is still
-// there after so long sleeps in the kernel, is dumping core or traced; or
-// lives, and only its sentinel has ended.
+// tens of microseconds each, and need the processor for that: on a busy machine
+// they may wait for it a tenth of a second. Who is still there after so long
+// sleeps in the kernel, is dumping core or traced; or lives, and only its
+// sentinel has ended.
 const (
 	firstLook  = 40 * time.Microsecond
 	lookEvery  = 30 * time.Microsecond
 	lookOften  = 20 // times; then half as often each time
-	lookRarely = 4 * time.Millisecond
-	lookFor    = 100 * time.Millisecond
+	lookRarely = 8 * time.Millisecond
+	lookFor    = time.Second
 )
 
 // attend has somebody keep the vigil, and look at who is watched now. Called
