@@ -39,11 +39,11 @@ crash: ## processes killed at every point of the sources, in every situation, wi
 		| grep -E '^ok|^FAIL|^panic|--- FAIL|_test.go'
 
 FUZZTIME ?= 30s
-fuzz: ## each fuzz target in turn, for FUZZTIME=30s
-	@for target in $$($(GO) test -list '^Fuzz' ./fuzz | grep '^Fuzz'); do \
-		echo "$$target"; \
-		$(GO) test ./fuzz -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s || exit 1; \
-	done
+fuzz: ## each fuzz target in turn, for FUZZTIME=30s, with the counts
+	@./.ci/fuzz $(FUZZTIME)
+
+variants: ## each protocol that is broken on purpose, until a test goes red: doc/VARIANTS.md
+	$(GO) run ./internal/variants/run -write doc/VARIANTS.md
 
 DURATION ?= 1m
 torture: ## many processes on all kinds of locks, killed at random, for DURATION=1m

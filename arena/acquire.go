@@ -88,12 +88,18 @@ func (h *handle) acquire(r request) error {
 			}
 			continue
 		}
+		if h.takeTracked() {
+			return nil
+		}
 		out, err := c.take(r, b)
 		if err != nil {
 			return h.explain(err, began)
 		}
 		if out == taken {
 			raceAcquire(c, b)
+			if b.tracking != nil {
+				c.tallyTaken(b, max(1, futex.Now()-began))
+			}
 			return nil
 		}
 		// Stale. A robbed slot keeps its name in a new generation; an evicted
@@ -136,7 +142,7 @@ func (c *core) tryTake(b *binding, patient bool) (outcome, robust.Word) {
 			return busy, w
 		case w.Generation() != b.generation:
 			return stale, w
-		case w.Has(robust.Starved) && !patient && futex.Wake(futex.Low(&b.slot.word), 1) > 0:
+		case w.Has(robust.Starved) && !patient && !(variantWokenBit && silenced(b.slot)) && futex.Wake(futex.Low(&b.slot.word), 1) > 0:
 			return busy, w
 		}
 		if b.slot.word.CompareAndSwap(uint64(w), uint64(w.Taken(c.self))) {

@@ -129,7 +129,7 @@ func (s *Semaphore) attempt(ctx context.Context, n int, mode uint32, w *ticketWa
 		case n > st.capacity() && mode == wantTickets:
 			err = fmt.Errorf("%w: %d of %d", ErrTooMany, n, st.capacity())
 			return
-		case n <= st.capacity() && !st.has(ticketsAwaited):
+		case n <= st.capacity() && (!st.has(ticketsAwaited) || variantOvertakeQueue):
 			if held = d.take(n, st, held); len(held) == n {
 				out = taken
 				return

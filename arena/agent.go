@@ -19,6 +19,9 @@ func (c *core) represent(r request, b *binding, q *queue, w *waiter) (outcome, e
 	for slept := false; ; slept = true {
 		nudged := q.nudged.Swap(0) != 0
 		starved := slept && w.waited() > starvation
+		if variantWokenBit && slept {
+			b.slot.state.Store(0)
+		}
 		out, word := c.tryTake(b, starved)
 		if out == taken {
 			c.succeed(b, q)
@@ -42,7 +45,8 @@ func (c *core) represent(r request, b *binding, q *queue, w *waiter) (outcome, e
 			}
 			continue
 		}
-		if owner := word.Owner(); !word.IsFree() && (nudged || owner != met) {
+		past := variantWatchPastOwner && met != (robust.Member{}) && word.Owner() != met
+		if owner := word.Owner(); !word.IsFree() && !past && (nudged || owner != met) {
 			met = owner
 			if p, verdict := c.meet(owner, nudged); verdict == robust.Gone {
 				if out := c.inherit(b, word, p); out != busy {

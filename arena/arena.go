@@ -14,8 +14,8 @@ type Arena struct {
 	core      *core
 	options   Options
 	closed    atomic.Bool
-	mutexes   handleCache[Mutex]
-	rwmutexes handleCache[RWMutex]
+	mutexes   handleCache
+	rwmutexes handleCache
 }
 
 // Open attaches this process to the arena of this name, creating the file if
@@ -62,6 +62,8 @@ func (a *Arena) Close() error {
 		return fmt.Errorf("arena: close %s: %w", a.core.path, ErrClosed)
 	}
 	a.core.wakeForClose()
+	a.mutexes.drop()
+	a.rwmutexes.drop()
 	return attached.close(a.core)
 }
 
@@ -87,5 +89,7 @@ func (a *Arena) LeaveInherited() error {
 		return fmt.Errorf("arena: leave %s: %w", a.core.path, ErrClosed)
 	}
 	a.core.wakeForClose()
+	a.mutexes.drop()
+	a.rwmutexes.drop()
 	return attached.leave(a.core)
 }

@@ -246,7 +246,7 @@ func TestReleaseByNewHandle(t *testing.T) {
 	c := a.core
 	func() { a.Mutex("held").Lock() }()
 	for round := range 3 {
-		for i := range 20 * smallCache {
+		for i := range 20 * firstBuckets * handleWays {
 			a.Mutex(strconv.Itoa(round) + " " + strconv.Itoa(i))
 		}
 		runtime.GC()

@@ -31,7 +31,10 @@ func TestWindows(t *testing.T) {
 	}
 	t.Parallel()
 	binary := buildWithCrashPoints(t)
-	for _, inner := range []string{"TestSlowSettler", "TestSettlingOfWhatChanges", "TestTryAfterCutEviction", "TestReleasedBeforeRobbed"} {
+	for _, inner := range []string{
+		"TestSlowSettler", "TestSettlingOfWhatChanges", "TestTryAfterCutEviction", "TestReleasedBeforeRobbed",
+		"TestRobbedOfWhatTheDeadHeld", "TestInsertMeetsSameName",
+	} {
 		t.Run(inner, func(t *testing.T) {
 			if output, err := runInner(t, binary, "", inner); err != nil {
 				t.Errorf("%v\n%s", err, output)

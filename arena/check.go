@@ -200,7 +200,7 @@ func (c *checker) checkLatches() {
 func (c *checker) checkRecords() {
 	chained := c.checkCells()
 	c.p.records(c.s, func(i uint32, r seenRecord) {
-		if c.checkTickets(i, r) || c.checkRange(i, r) || c.checkSession(i, r) {
+		if c.checkTickets(i, r) || c.checkRange(i, r) || c.checkSession(i, r) || c.checkTally(i, r) {
 			return
 		}
 		where := fmt.Sprintf("record %d", i)

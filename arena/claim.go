@@ -32,7 +32,7 @@ const busyPatience = 5 * time.Second
 // table is not full: then it looks again. It does not wait with one slot in
 // hand, for two who did so could wait for each other.
 func (c *core) claimSlots(ctx context.Context, n int) (claimed [2]uint32, err error) {
-	deadline := futex.Now() + int64(busyPatience)
+	deadline := int64(0)
 	for pause := 10 * time.Microsecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		busy := false
 		for k := 0; k < n && !busy && err == nil; k++ {
@@ -46,7 +46,10 @@ func (c *core) claimSlots(ctx context.Context, n int) (claimed [2]uint32, err er
 		if err != nil {
 			return claimed, err
 		}
-		if futex.Now() > deadline {
+		switch now := futex.Now(); {
+		case deadline == 0:
+			deadline = now + int64(busyPatience)
+		case now > deadline:
 			return claimed, c.tableFull()
 		}
 		select {
@@ -72,8 +75,10 @@ func (c *core) tryClaim(ctx context.Context, inHand uint32) (claimed uint32, bus
 		if i := c.claimUnused(); i != 0 {
 			return i, false, nil
 		}
-		if i, _ := c.claimIdle(clockSteps, idleAge, inHand); i != 0 {
-			return i, false, nil
+		if had < min(c.head.limit.Load(), maxSegments) {
+			if i, _ := c.claimIdle(clockSteps, idleAge, inHand); i != 0 {
+				return i, false, nil
+			}
 		}
 		grown, err := c.grow(ctx, had)
 		if grown {
@@ -173,6 +178,7 @@ func (c *core) claimIdle(steps uint32, age uint32, inHand uint32) (claimed uint3
 		switch life := slotLife(s.life.Load()); life.phase() {
 		case lifeEmpty:
 			if c.claimEmpty(i) {
+				k++
 				return i, false
 			}
 		case lifeClaimed:
@@ -184,6 +190,7 @@ func (c *core) claimIdle(steps uint32, age uint32, inHand uint32) (claimed uint3
 			}
 			evicted, inTheWay := c.evict(i, s, life)
 			if evicted {
+				k++ // else the next would take this name, the newest of all
 				return i, false
 			}
 			busy = busy || inTheWay
@@ -267,10 +274,15 @@ func (c *core) calm(s *slot, life slotLife) bool {
 // arena's highest fence is raised first, so that the name, should it come
 // back, goes on from there. Done again after it was cut short, it does no harm.
 func (c *core) emptied(i uint32, s *slot, was slotLife, life uint64) {
-	raise(&c.head.fenceHigh, s.fence.Load())
+	if !variantFenceAnew {
+		raise(&c.head.fenceHigh, s.fence.Load())
+	}
 	crash.At("evict.fence")
 	if was.kind() == KindRWMutex {
 		c.dismantle(i, s)
+	}
+	if !was.kind().latched() {
+		c.dropTally(i, s)
 	}
 	c.emptyExtension(i, s, was.generation())
 	crash.At("evict.extension")

@@ -48,6 +48,8 @@ type core struct {
 	settling settling
 	sessions sessionBook
 	detector detector
+	wall     wallClock
+	growing  atomic.Bool  // for tallies
 	replaced atomic.Bool  // the file has lost its path
 	looked   atomic.Int64 // when checkReplacedOften looked, CLOCK_MONOTONIC ns
 
@@ -84,6 +86,7 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 	c.readings.init()
 	c.cells.init()
 	c.porter.init()
+	c.settling.c = c
 	if err := c.join(); err != nil {
 		m.bytes.Unmap()
 		return nil, err
@@ -93,7 +96,7 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 	}
 	c.raiseLimit(o)
 	c.ticker.init(c)
-	c.settling.start(c)
+	c.settling.start()
 	c.detector.init(c)
 	return c, nil
 }

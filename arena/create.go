@@ -35,6 +35,14 @@ func create(path string, o *Options) error {
 	if named {
 		defer os.Remove(f.Name())
 	}
+	if variantLinkFirst {
+		if err := link(f, path, named); err == unix.EEXIST {
+			return errExists
+		} else if err != nil {
+			return explainFolder(path, err)
+		}
+		return fill(f, boot, o)
+	}
 	if err := fill(f, boot, o); err != nil {
 		f.Truncate(0) // what is free is part of the explanation
 		return explainFolder(path, err)
@@ -133,6 +141,9 @@ func fill(f *os.File, boot [16]byte, o *Options) error {
 // allocate makes a part of the file exist, without holes: a load from a hole
 // in a full tmpfs kills the process with SIGBUS. Done twice it does no harm.
 func allocate(f *os.File, offset, size int64) error {
+	if variantHoles {
+		return f.Truncate(offset + size)
+	}
 	if !feature.Fallocate.Off() {
 		for {
 			err := unix.Fallocate(int(f.Fd()), 0, offset, size)

@@ -55,7 +55,7 @@ func decode(image []byte, v verdicts) (*Snapshot, error) {
 type picture []byte
 
 func (p picture) has(at, size uint64) bool {
-	return size <= uint64(len(p)) && at <= uint64(len(p))-size
+	return size <= uint64(len(p)) && at <= uint64(len(p))-size || variantTrustIndex
 }
 
 func (p picture) word32(at uint64) uint32 {

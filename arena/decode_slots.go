@@ -50,6 +50,7 @@ func (p picture) decodeLocks(s *Snapshot) {
 		}
 	}
 	s.Locks = make([]LockInfo, 0, count)
+	now := time.Now()
 	for i := uint32(1); i < s.slots() && p.has(slotStart(i), slotSize); i++ {
 		life := p.life(i)
 		if !life.isLock() {
@@ -77,6 +78,7 @@ func (p picture) decodeLocks(s *Snapshot) {
 				Count: int(l.Abandonments),
 			}
 		}
+		l.Tally = p.tally(s, &l, now)
 		s.Locks = append(s.Locks, l)
 	}
 }

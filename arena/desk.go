@@ -115,7 +115,8 @@ func (c *core) ticketBinding(index uint32, s *slot) *binding {
 	if !life.isLive() || life.kind() != KindSemaphore {
 		return nil
 	}
-	return c.bindingOf(place{index, life.generation(), life.kind(), s})
+	b := c.bindingOf(place{index, life.generation(), life.kind(), s})
+	return &b
 }
 
 // mendIfAbandoned puts right what a dead holder of the latch left half-done.

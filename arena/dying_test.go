@@ -457,14 +457,3 @@ func canJudgeDying(t *testing.T) bool {
 	_, _, errno := unix.Syscall(unix.SYS_PROCESS_MRELEASE, uintptr(fd), 0, 0)
 	return errno == unix.EINVAL && !feature.ProcessMrelease.Off() && !feature.RobustList.Off()
 }
-
-func TestDyingVariants(t *testing.T) {
-	t.Run("believe-sentinel", func(t *testing.T) {
-		t.Parallel()
-		mustFail(t, "believe-sentinel", "TestNobodyWritesAfterTheHeir")
-	})
-	t.Run("believe-proc", func(t *testing.T) {
-		t.Parallel()
-		mustFail(t, "believe-proc", "TestThreadsThatComeAndGo")
-	})
-}

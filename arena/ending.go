@@ -46,6 +46,10 @@ func (d *desk) endSemaphore(st ticketState) bool {
 
 // finish answers a request, which is in no queue, to a semaphore that is gone.
 func (d *desk) finish(i uint32, r *requestRecord, owner uint64) {
+	if kindOfRecord(owner) == recordWithdrawn { // it names nobody who would free an answer
+		r.owner.CompareAndSwap(owner, 0)
+		return
+	}
 	kind := recordRefused
 	if r.mode.Load() == wantEnd {
 		kind = recordGranted

@@ -2,6 +2,7 @@ package arena
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"lockd/internal/crash"
 )
@@ -25,9 +26,20 @@ type hall struct {
 	name        string
 	free, self  uint64
 	places      []*ticketPlace
-	judged      atomic.Int64  // when a failed try last looked for the dead
-	hint        atomic.Uint32 // of a large semaphore: where a free ticket was last seen
+
+	// For the usual case, that of the first ticket of a semaphore that nobody
+	// waits for: each step less from pointer to pointer shows.
+	stateWord *uint64
+	calm      uint64 // the state while that is so; noCalm if there are too many tickets
+	first     *ticketPlace
+	firstWord *uint64
+
+	judged atomic.Int64  // when a failed try last looked for the dead
+	hint   atomic.Uint32 // of a large semaphore: where a free ticket was last seen
 }
+
+// noCalm is a state that is none.
+const noCalm = 1
 
 // fewTickets is up to how many tickets the lowest free one is looked for from
 // the first on; beyond, that would cost more than a lock may.
@@ -48,7 +60,25 @@ type ticketPlace struct {
 // mayTake tells whether a newcomer may take this ticket: nobody waits, nobody
 // destroys, and the capacity covers it.
 func (h *hall) mayTake(st ticketState, number int) bool {
+	if variantOvertakeQueue {
+		st &^= ticketsAwaited
+	}
 	return st.incarnation() == h.incarnation && !st.has(ticketsAwaited|ticketsEnding) && number < st.capacity()
+}
+
+// isCalm tells whether a newcomer may take the first ticket, and who gives one
+// back has nothing else to do.
+func (h *hall) isCalm() bool { return atomic.LoadUint64(h.stateWord) == h.calm }
+
+// swapFirst takes the first ticket if it is free and may be taken; whether it
+// may be kept is to be seen. It is small enough to be inlined.
+func (h *hall) swapFirst() bool {
+	return h.isCalm() && atomic.LoadUint64(h.firstWord) == h.free && atomic.CompareAndSwapUint64(h.firstWord, h.free, h.self)
+}
+
+func (h *hall) keepFirst() bool {
+	_, kept := h.keep(h.first, ticketState(h.calm))
+	return kept
 }
 
 // takeOne takes the lowest free ticket, or of a large semaphore any, without
@@ -111,6 +141,7 @@ func (s *Semaphore) hallOf(b *binding, incarnation uint32) *hall {
 		return old
 	}
 	h := &hall{
+		calm: noCalm,
 		core: c, binding: b, name: s.cell.name, state: &b.slot.state,
 		incarnation: incarnation, free: uint64(st.free()), self: uint64(c.self),
 	}
@@ -124,6 +155,11 @@ func (s *Semaphore) hallOf(b *binding, incarnation uint32) *hall {
 		}
 		return true
 	})
+	h.stateWord = (*uint64)(unsafe.Pointer(h.state))
+	if n := len(h.places); n > 0 && n <= fewTickets && !slowOnly && !variantLookOnce {
+		h.first, h.firstWord = h.places[0], (*uint64)(unsafe.Pointer(h.places[0].word))
+		h.calm = uint64(newTicketState(incarnation, st.capacity()))
+	}
 	if !s.cell.hall.CompareAndSwap(old, h) {
 		// Two halls would have two places for one ticket, each with turns of its
 		// own, which is harmless.

@@ -32,6 +32,8 @@ type binding struct {
 	index      uint32
 	generation uint32
 	mapping    *mapping // keeps what slot points to
+
+	tracking *tracking // nil: nothing is counted
 }
 
 func (b *binding) key() lotKey { return lotKey{b.index, b.generation} }
@@ -41,6 +43,9 @@ var unbound = &binding{word: new(uint64), free: 1, self: 1}
 
 // lockContextSlow waits as the context and the handle's patience say.
 func (h *handle) lockContextSlow(ctx context.Context) error {
+	if h.takeTracked() {
+		return nil
+	}
 	r, done := h.patiently(ctx)
 	defer done()
 	return h.acquire(r)
@@ -52,6 +57,9 @@ const tryPatience = 10 * time.Millisecond
 
 // tryLockSlow is a try whose fast path missed.
 func (h *handle) tryLockSlow() bool {
+	if h.takeTracked() {
+		return true
+	}
 	c := h.arena.core
 	if h.arena.closed.Load() || !c.gate.enter() {
 		return false
@@ -68,6 +76,7 @@ func (h *handle) tryLockSlow() bool {
 		switch out {
 		case taken:
 			raceAcquire(c, b)
+			c.tallyTaken(b, 0)
 			return true
 		case busy:
 			return false
@@ -93,7 +102,7 @@ func (h *handle) bind(ctx context.Context, old *binding) error {
 		} else if again {
 			continue
 		}
-		if c.tenants.install(h.cell, old, c.bindingOf(p)) {
+		if c.tenants.install(h.cell, old, h.cell.newBinding(c.bindingOf(p))) {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -102,11 +111,12 @@ func (h *handle) bind(ctx context.Context, old *binding) error {
 	}
 }
 
-func (c *core) bindingOf(p place) *binding {
-	b := &binding{
+func (c *core) bindingOf(p place) binding {
+	b := binding{
 		word: at[uint64](c.mapped.Load(), slotOffset(p.index)), free: uint64(robust.Free(p.generation)), self: uint64(c.self),
 		slot: p.slot, index: p.index, generation: p.generation, mapping: c.mapped.Load(),
 	}
+	c.track(&b, p.kind)
 	if slowOnly {
 		b.free, b.self = unbound.free, unbound.self
 	}
@@ -115,11 +125,19 @@ func (c *core) bindingOf(p place) *binding {
 
 // release gives the lock back; with A in extra, as abandoned by a panic.
 func (h *handle) release(extra robust.Word) error {
+	if extra == 0 && h.giveTracked() {
+		return nil
+	}
 	c := h.arena.core
 	if !c.gate.enter() {
 		return nil // closing gives everything back
 	}
 	defer c.gate.leave()
+	if b := h.binding(); variantExchangeUnlock && b != unbound {
+		w := robust.Word(b.slot.word.Swap(uint64(robust.Free(slotLife(b.slot.life.Load()).generation()))))
+		c.wakeAfter(b.key(), b.slot, w, true)
+		return h.noticeRobbery()
+	}
 	if b := h.present(); b != unbound && !c.stale(b) && c.release(b, extra) {
 		return nil
 	}

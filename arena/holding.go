@@ -57,26 +57,30 @@ func (t Tickets) Count() int {
 // for the processor. If none is held, it returns ErrNotHeld. After the arena
 // was closed, which gave them back, it does nothing.
 func (t Tickets) Release() error {
-	p := t.place
-	if p == nil {
+	p, h := t.place, t.hall
+	if p == nil || p.turn != t.turn {
 		return t.release(nil)
 	}
-	if p.turn != t.turn {
-		return t.notHeld()
-	}
 	p.turn++
-	h := t.hall
 	raceGave(h.core, h.binding)
 	if !p.word.CompareAndSwap(h.self, h.free) {
 		return t.lost()
 	}
+	if !h.isCalm() {
+		h.cameBack(p)
+	}
+	return nil
+}
+
+// cameBack is what is left to do when a ticket was given back, and more than
+// the usual may be.
+func (h *hall) cameBack(p *ticketPlace) {
 	if ticketState(h.state.Load()).has(ticketsAwaited | ticketsDrained) {
 		h.serve()
 	}
 	if len(h.places) > fewTickets {
 		h.hint.Store(uint32(p.number))
 	}
-	return nil
 }
 
 // ReleaseSome gives back the tickets of these numbers. If any of them is not

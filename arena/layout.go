@@ -12,10 +12,10 @@ import (
 //	0       header        one page
 //	4096    stripes       64 × 64
 //	8192    members       1024 × 128; entries 1 … 1000 are used
-//	139264  segment 0     1024 slots × 192, 512 records × 64, 1024 buckets × 4
-//	372736  segment 1     … and so on; a slot's place never changes
+//	139264  segment 0     1024 slots × 192, 512 records × 64, 4096 buckets × 4
+//	385024  segment 1     … and so on; a slot's place never changes
 //
-// Slot i, record i and bucket i live in segment i/1024, i/512 and i/1024.
+// Slot i, record i and bucket i live in segment i/1024, i/512 and i/4096.
 // A byte of the file far beyond its content is a member's liveness byte.
 const (
 	magic         = 0x3141_0064_6b63_6f6c // "lockd" NUL "A1"
@@ -35,7 +35,7 @@ const (
 
 	segmentSlots   = 1024
 	segmentRecords = 512
-	segmentBuckets = 1024
+	segmentBuckets = 4096 // each step along a chain is a line of memory that a new name has to wait for
 	slotSize       = 192
 	recordSize     = 64
 	bucketSize     = 4
@@ -81,7 +81,8 @@ type header struct {
 	hand       atomic.Uint32 // 260 hint: where the clock that evicts idle names stands
 	recordHand atomic.Uint32 // 264 hint: where to look for a free record
 	retired    atomic.Uint32 // 268 hint: changes when cells have left their chain that are still their members'
-	_          [48]byte
+	passes     atomic.Uint32 // 272 hint: of settlers that have ended, twice; odd while one is at it; the settler latch
+	_          [44]byte
 
 	growth  atomic.Uint64 // 320 latch
 	_       [56]byte
@@ -145,7 +146,7 @@ type slot struct {
 	deadPID      atomic.Uint32 // 40  the reclaimer, while it holds
 	deadCause    atomic.Uint32 // 44  the reclaimer, while it holds
 	abandonments atomic.Uint32 // 48  the reclaimer, while it holds
-	last         atomic.Uint32 // 52  semaphore: a hint to the last request in the queue; under the latch
+	last         atomic.Uint32 // 52  semaphore: a hint to the last request in the queue; under the latch. mutex, rwmutex: the tally; a holder who tracks
 	state        atomic.Uint64 // 56  of kinds that have one; rwmutex: the gate, see writer.go; ranges: how many wait
 
 	name [inlineName / 8]atomic.Uint64 // 64  the claimer
@@ -282,6 +283,23 @@ type rangeRecord struct {
 	place   atomic.Uint32 // 60  in the holder's own list; large numbers: see rangeholder.go
 }
 
+// tallyRecord is what was counted of a mutex, or of an rwmutex's writers, by
+// those who track. It belongs to its slot: the owner word names nobody. All
+// else is written by who holds the lock, and nothing depends on it.
+type tallyRecord struct {
+	_ structs.HostLayout
+
+	owner        atomic.Uint64 // 0
+	slot         atomic.Uint32 // 8
+	holder       atomic.Uint32 // 12 member 31..16 | member generation 15..0: whose moment since is
+	since        atomic.Uint64 // 16 ns since 1970: when the holding that lasts began; 0 none that is known
+	acquisitions atomic.Uint64 // 24
+	contended    atomic.Uint64 // 32 those of them that had to wait
+	held         atomic.Uint64 // 40 ns, of all that have ended
+	longest      atomic.Uint64 // 48 ns
+	waited       atomic.Uint64 // 56 ns, of those that were served
+}
+
 // rangeBlock is the records of one segment.
 type rangeBlock [segmentRecords]rangeRecord
 
@@ -295,6 +313,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.segments)-128]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.fenceHigh)-192]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.nextMember)-256]
+	_ = [1]struct{}{}[unsafe.Offsetof(header{}.passes)-272]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.growth)-320]
 	_ = [1]struct{}{}[unsafe.Offsetof(header{}.settler)-384]
 	_ = [1]struct{}{}[unsafe.Sizeof(stripe{})-stripeSize]
@@ -324,6 +343,9 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.first)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.left)-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(rangeRecord{}.session)-56]
+	_ = [1]struct{}{}[unsafe.Sizeof(tallyRecord{})-recordSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(tallyRecord{}.since)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(tallyRecord{}.waited)-56]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.next)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(record{}.counts)-32]
 	_ = [1]struct{}{}[segmentSize%pageSize]

@@ -109,13 +109,16 @@ func (m *Mutex) releaseOfDo() error {
 // of lock, shows when the handle is first used. Handles are cheap, need no
 // closing and may be kept.
 func (a *Arena) Mutex(name string) *Mutex {
-	return a.mutexes.named(a, KindMutex, name, func(h handle) Mutex { return Mutex{h} })
+	return (*Mutex)(a.mutexes.named(a, KindMutex, name))
 }
 
 // lockSlow is kept out of line so that Lock stays small enough to be inlined.
 //
 //go:noinline
 func (m *Mutex) lockSlow() {
+	if m.takeTracked() {
+		return
+	}
 	r, done := m.unfailing()
 	defer done()
 	if err := m.acquire(r); err != nil {

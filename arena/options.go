@@ -38,6 +38,13 @@ type Options struct {
 	// counts as alive as long as anybody has its open file description, also
 	// commands that inherited it. The first Open of an arena in a process decides.
 	ByteOnly bool
+	// TrackHold counts what this process does with mutexes, and exclusively or
+	// upgradably with rwmutexes: acquisitions, those that had to wait, and how
+	// long they were held; LockInfo.Tally shows it. The numbers of all
+	// processes that track are added up, as long as the lock's name stays in
+	// the table. A tracked lock costs some two clock readings more, and 64
+	// bytes. The first Open of an arena in a process decides.
+	TrackHold bool
 	// Logger gets what nobody's error return can carry. nil means slog.Default().
 	Logger *slog.Logger
 }

@@ -26,6 +26,10 @@ type rangeDesk struct {
 	// whose leftMax a record at its end may change.
 	path, rise    [rangeDepth]uint32
 	depth, higher int
+
+	// The record that was put in last, and how many steps of the path are above
+	// it: most are taken out next. Others may have changed the tree since.
+	last, above uint32
 }
 
 // rangeBells is whom to wake once the latch is free, and what was left undone
@@ -155,7 +159,8 @@ func (c *core) rangesBinding(index uint32) *binding {
 	if !life.isLive() || life.kind() != KindRanges {
 		return nil
 	}
-	return c.bindingOf(place{index, life.generation(), life.kind(), s})
+	b := c.bindingOf(place{index, life.generation(), life.kind(), s})
+	return &b
 }
 
 // mendSeizedRanges is for a settler who has seized the latch of a dead.

@@ -3,7 +3,6 @@ package arena
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"runtime"
 	"sync/atomic"
 )
@@ -54,9 +53,8 @@ func (a *Arena) Ranges(name string) *Ranges {
 // A session tells itself of what it has lost.
 func (a *Arena) rangesFor(name string, session uint32) *Ranges {
 	c := a.core
-	cell := c.cells.named(maphash.String(handleSeed, name), KindRanges, name)
 	r := &Ranges{
-		handle: handle{cell: cell, arena: a},
+		handle: handle{cell: a.cell(KindRanges, name), arena: a},
 		holder: &rangeHolder{core: c, name: name, number: c.ranges.numbers.take(), session: session},
 	}
 	runtime.AddCleanup(r, (*rangeHolder).leaked, r.holder)

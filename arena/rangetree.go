@@ -51,7 +51,7 @@ func (d *rangeDesk) link(i uint32, r *rangeRecord, owner uint64) {
 
 // wayTo goes down to where a record is, or would be.
 func (d *rangeDesk) wayTo(i uint32, r *rangeRecord) {
-	d.depth, d.higher = 0, 0
+	d.depth, d.higher, d.last = 0, 0, 0
 	last := r.last.Load()
 	for x := d.b.slot.records.Load(); x != 0 && x != i; d.depth++ {
 		above := d.node(x)
@@ -132,6 +132,7 @@ func (d *rangeDesk) insert(i uint32, r *rangeRecord) {
 			change64(&x.leftMax, d.most(x.left.Load()))
 		}
 	}
+	d.last, d.above = i, uint32(top)
 }
 
 // most is the largest last in a subtree.
@@ -161,6 +162,15 @@ func (d *rangeDesk) unlink(i uint32, r *rangeRecord) (rebuilt bool) {
 
 // remove merges what is below a record into its place.
 func (d *rangeDesk) remove(i uint32, r *rangeRecord) {
+	if d.last == i {
+		above := d.above
+		d.last, d.depth = 0, noWay
+		if link := d.linkFrom(above, i); link != nil {
+			d.merge(link, r)
+			d.lower(above, i, r)
+			return
+		}
+	}
 	d.wayTo(i, r)
 	link := d.linkBelow(d.depth, i, r)
 	d.depth = noWay
@@ -170,6 +180,58 @@ func (d *rangeDesk) remove(i uint32, r *rangeRecord) {
 	if d.broken {
 		return
 	}
+	d.merge(link, r)
+	d.lowerRise()
+}
+
+// linkFrom is the link to a record from step n-1 of the path, if it still leads
+// there. A record in the tree has one link that does, so no others need be looked at.
+func (d *rangeDesk) linkFrom(n, i uint32) *atomic.Uint32 {
+	if n == 0 {
+		if root := &d.b.slot.records; root.Load() == i {
+			return root
+		}
+		return nil
+	}
+	x := d.c.rangeAt(d.path[n-1])
+	switch {
+	case x == nil || x.slot.Load() != d.b.index || !kindOfRecord(x.owner.Load()).inTree():
+		return nil
+	case x.left.Load() == i:
+		return &x.left
+	case x.right.Load() == i:
+		return &x.right
+	}
+	return nil
+}
+
+// lower corrects, up the path, the leftMax of those in whose left subtree the
+// record was that has just been taken out, as far as its last may have been the
+// largest there.
+func (d *rangeDesk) lower(above, i uint32, r *rangeRecord) {
+	last := r.last.Load()
+	for n := above; n > 0; n-- {
+		if n < above && d.linkFrom(n, d.path[n]) == nil {
+			d.wayTo(i, r)
+			d.depth = noWay
+			d.lowerRise()
+			return
+		}
+		x := d.c.rangeAt(d.path[n-1])
+		if isBelow(i, r, d.path[n-1], x) {
+			if x.leftMax.Load() > last {
+				return
+			}
+			change64(&x.leftMax, d.most(x.left.Load()))
+		}
+		if x.last.Load() > last {
+			return
+		}
+	}
+}
+
+// merge puts what is below a record in its place.
+func (d *rangeDesk) merge(link *atomic.Uint32, r *rangeRecord) {
 	left, right := r.left.Load(), r.right.Load()
 	for steps := 2 * rangeDepth; left != 0 && right != 0; steps-- {
 		upper := right
@@ -192,7 +254,11 @@ func (d *rangeDesk) remove(i uint32, r *rangeRecord) {
 		}
 	}
 	change(link, left|right)
-	// Those whose largest it may have been, from below.
+}
+
+// lowerRise corrects those whose largest a record was that lay where the way
+// ended, from below.
+func (d *rangeDesk) lowerRise() {
 	for n := d.higher - 1; n >= 0; n-- {
 		if x := d.node(d.rise[n]); x != nil {
 			change64(&x.leftMax, d.most(x.left.Load()))

@@ -1,6 +1,9 @@
 package arena
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // Reading the tree: whether a range is clear, and what overlaps it.
 
@@ -69,27 +72,41 @@ func (d *rangeDesk) unseen(i uint32) *rangeRecord {
 // isClear tells, in one way down, whether nothing overlaps a range. If so, a
 // record that lies inside of it can be inserted where the way ended. What it
 // meets that is broken is for the walk to say.
+//
+// Which way it goes at each step is as good as random. So that is no branch,
+// for the processor would guess wrong at every other step.
 func (d *rangeDesk) isClear(first, last uint64) bool {
-	d.depth, d.higher = 0, 0
-	for i := d.b.slot.records.Load(); i != 0; d.depth++ {
-		r := d.node(i)
-		if r == nil || d.depth == rangeDepth {
+	d.depth, d.higher, d.last = 0, 0, 0
+	blocks, slot := &d.c.ranges.blocks, d.b.index
+	depth, higher := 0, 0
+	for i := d.b.slot.records.Load(); i != 0; depth++ {
+		if i >= maxSegments*segmentRecords || depth == rangeDepth {
 			return d.lost()
 		}
-		d.path[d.depth] = i
-		switch mine := r.first.Load(); {
-		case mine > last:
-			if r.leftMax.Load() < last {
-				d.rise[d.higher] = i
-				d.higher++
+		block := blocks[i/segmentRecords].Load()
+		if block == nil {
+			if block = d.c.sightBlock(i); block == nil {
+				return d.lost()
 			}
-			i = r.left.Load()
-		case r.last.Load() >= first || r.leftMax.Load() >= first:
-			return d.lost()
-		default:
-			i = r.right.Load()
 		}
+		r := &block[i%segmentRecords]
+		if r.slot.Load() != slot || !kindOfRecord(r.owner.Load()).inTree() {
+			return d.lost()
+		}
+		d.path[depth] = i
+		leftMax, left, right := r.leftMax.Load(), r.left.Load(), r.right.Load()
+		_, before := bits.Sub64(last, r.first.Load(), 0)
+		toLeft := -before // all bits, or none
+		if (max(r.last.Load(), leftMax)+1)&^toLeft > first {
+			return d.lost()
+		}
+		if leftMax|^toLeft < last {
+			d.rise[higher] = i
+			higher++
+		}
+		i = right ^ (left^right)&uint32(toLeft)
 	}
+	d.depth, d.higher = depth, higher
 	return true
 }
 

@@ -197,6 +197,9 @@ func (c *core) settleRecord(i uint32, r *record, d dead) {
 		return
 	}
 	left := uint64(0)
+	if kindOfRecord(owner) == recordReaders && variantSharedReaderCount {
+		return
+	}
 	if kindOfRecord(owner) == recordReaders {
 		c.bury(c.slotAt(r.slot.Load()), r, owner)
 		if c.isChained(i, r) {

@@ -45,7 +45,7 @@ func (c *core) seize(s *slot, w robust.Word, p peer) bool {
 	// A semaphore's or ranges' word is a latch: whoever died in it left what it
 	// guards to be mended, which A says.
 	latch := slotLife(s.life.Load()).kind().latched()
-	abandoned := latch || !p.leftInOrder() && halfChanged(s)
+	abandoned := latch || !p.leftInOrder() && halfChanged(s) && !variantReclaimUntold
 	next := w.Inherited(c.self)
 	if abandoned {
 		next = w.Reclaimed(c.self)
@@ -65,12 +65,17 @@ func (c *core) seize(s *slot, w robust.Word, p peer) bool {
 }
 
 // letGo releases a slot that this process holds without having a handle to it.
+// If it was robbed of it, that is noticed here: nobody else ever would, and
+// until then the process could not take the lock.
 func (c *core) letGo(index uint32, s *slot) {
 	life := slotLife(s.life.Load())
 	c.reopen(index, s)
 	for {
 		w := robust.Word(s.word.Load())
 		if !w.SameHolding(c.self) {
+			if life.kind() == KindMutex {
+				c.consumeRobbery(index, s)
+			}
 			return
 		}
 		if s.word.CompareAndSwap(uint64(w), uint64(w.Released(life.generation()))) {

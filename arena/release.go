@@ -29,6 +29,7 @@ func (c *core) release(b *binding, extra robust.Word) bool {
 		if !w.SameHolding(c.self) {
 			return false
 		}
+		c.tallyGiven(b)
 		if extra != 0 && !marked {
 			storeDeath(s, Panicked, c.identity.PID, c.options.Label)
 			marked = true
@@ -64,6 +65,9 @@ func (c *core) wakeAfter(key lotKey, s *slot, w robust.Word, turns bool) {
 // one more wake is for who slipped in between the first and the change.
 func (c *core) wakeOne(s *slot) {
 	low := futex.Low(&s.word)
+	if variantWokenBit && silenced(s) {
+		return
+	}
 	n := futex.Wake(low, 1)
 	crash.At("wake.done")
 	if n > 0 {
@@ -80,6 +84,12 @@ func (c *core) wakeOne(s *slot) {
 			return
 		}
 	}
+}
+
+// silenced is for the variant with a bit that says "one is woken".
+func silenced(s *slot) bool {
+	const woken = 1 << 63
+	return s.state.Or(woken)&woken != 0
 }
 
 // signalLocal signals the agent of this process, appointing one if need be. It

@@ -283,7 +283,8 @@ func (h *handle) present() *binding {
 	if !ok || !robust.Word(p.slot.word.Load()).SameHolding(c.self) {
 		return b
 	}
-	return c.bindingOf(p)
+	now := c.bindingOf(p)
+	return &now
 }
 
 // noticeRobbery tells a holder that was robbed, once.
@@ -292,15 +293,25 @@ func (h *handle) noticeRobbery() error {
 	if b == unbound || h.cell.kind != KindMutex {
 		return nil
 	}
-	for r := c.robbed(b.index, b.slot); r != nil; r = c.robbed(b.index, b.slot) {
-		owner, robber, when := r.owner.Load(), r.count.Load(), r.since.Load()
-		if ownerOfRecord(r.counts.Load()) == c.member && r.owner.CompareAndSwap(owner, 0) {
-			at := time.Unix(0, int64(when)).Format(time.TimeOnly)
-			c.log.Warn("released a lock that had been taken away", "lock", h.cell.name, "by", robber, "at", at)
-			return fmt.Errorf("arena: unlock of %q: %w, by pid %d at %s", h.cell.name, ErrRobbed, robber, at)
+	robber, when, robbed := c.consumeRobbery(b.index, b.slot)
+	if !robbed {
+		return nil
+	}
+	at := time.Unix(0, int64(when)).Format(time.TimeOnly)
+	c.log.Warn("released a lock that had been taken away", "lock", h.cell.name, "by", robber, "at", at)
+	return fmt.Errorf("arena: unlock of %q: %w, by pid %d at %s", h.cell.name, ErrRobbed, robber, at)
+}
+
+// consumeRobbery ends one robbery of this process: who was robbed has noticed.
+func (c *core) consumeRobbery(index uint32, s *slot) (robber uint32, when uint64, robbed bool) {
+	for r := c.robbed(index, s); r != nil; r = c.robbed(index, s) {
+		owner := r.owner.Load()
+		robber, when = r.count.Load(), r.since.Load()
+		if victim, still := robberyOf(r, index); still && victim == c.member && r.owner.CompareAndSwap(owner, 0) {
+			return robber, when, true
 		}
 	}
-	return nil
+	return 0, 0, false
 }
 
 // giveBackRobberies drops the robberies of which this process, which leaves,

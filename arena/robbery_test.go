@@ -90,11 +90,6 @@ func TestRobbedReleaseFreesNobody(t *testing.T) {
 	m.Unlock()
 }
 
-func TestSuiteCatchesRobbedRebinds(t *testing.T) {
-	t.Parallel()
-	mustFail(t, "robbed-rebinds", "TestRobbedReleaseFreesNobody")
-}
-
 func TestBreakRefuses(t *testing.T) {
 	a := testArena(t, &Options{Logger: quiet})
 	ctx := context.Background()

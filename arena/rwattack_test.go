@@ -142,10 +142,3 @@ func TestRWIdleReaderMakesRoom(t *testing.T) {
 		}
 	}
 }
-
-// The tests above, and those of exclusion and eviction, catch what they are for.
-func TestRWVariants(t *testing.T) {
-	t.Parallel()
-	mustFail(t, "reader-looks-first", "TestRWDuel")
-	mustFail(t, "evict-readers", "TestRWEviction")
-}

@@ -127,25 +127,77 @@ func (m *RWMutex) tryWord(c *core) *binding {
 	return b
 }
 
-func (m *RWMutex) lock(q request) error {
-	return m.inside(func(c *core) error {
-		b, err := m.takeWord(c, q)
+// lock takes the lock exclusively. A fast path has perhaps taken the word, of b,
+// and shut the gate.
+func (m *RWMutex) lock(q request, b *binding, shut bool) error {
+	inside := false
+	err := m.inside(func(c *core) (err error) {
+		inside = true
+		if b == nil {
+			b, err = m.takeWord(c, q)
+		} else if !shut {
+			c.reopen(b.index, b.slot)
+		}
 		if err != nil {
 			return err
 		}
-		if err := c.exclude(q, b); err != nil {
+		if shut {
+			err = c.excludeShut(q, b)
+		} else {
+			err = c.exclude(q, b)
+		}
+		if err != nil {
 			c.release(b, 0)
 			return m.explainDrain(err)
 		}
 		return nil
 	})
+	if b != nil && !inside {
+		m.putBack(b)
+	}
+	return err
 }
 
-func (m *RWMutex) ulock(q request) error {
-	return m.inside(func(c *core) error {
-		_, err := m.takeWord(c, q)
+// ulock takes the lock upgradably; a fast path has perhaps taken the word, of b.
+func (m *RWMutex) ulock(q request, b *binding) error {
+	inside := false
+	err := m.inside(func(c *core) (err error) {
+		inside = true
+		if b == nil {
+			_, err = m.takeWord(c, q)
+		} else {
+			c.reopen(b.index, b.slot)
+		}
 		return err
 	})
+	if b != nil && !inside {
+		m.putBack(b)
+	}
+	return err
+}
+
+// upgrade makes an upgradable holding exclusive; a fast path has perhaps shut
+// the gate, of b.
+func (m *RWMutex) upgrade(q request, b *binding) error {
+	inside := false
+	err := m.inside(func(c *core) (err error) {
+		inside = true
+		if b != nil {
+			err = c.excludeShut(q, b)
+		} else if b = m.binding(); c.stale(b) {
+			return m.notHeld("upgrade")
+		} else {
+			err = c.exclude(q, b)
+		}
+		if err != nil {
+			return m.explainDrain(err)
+		}
+		return nil
+	})
+	if b != nil && !inside {
+		m.openAgain(b)
+	}
+	return err
 }
 
 // tryWriter takes the lock exclusively; if own is not nil, instead of the one

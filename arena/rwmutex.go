@@ -37,7 +37,7 @@ type RWMutex struct{ handle }
 // RWMutex returns a handle to the readers-writer lock of this name, as
 // [Arena.Mutex] does to a mutex.
 func (a *Arena) RWMutex(name string) *RWMutex {
-	return a.rwmutexes.named(a, KindRWMutex, name, func(h handle) RWMutex { return RWMutex{h} })
+	return (*RWMutex)(a.rwmutexes.named(a, KindRWMutex, name))
 }
 
 // RLock takes the lock for reading, waiting as long as it takes. It panics as
@@ -101,9 +101,16 @@ func (l *rlocker) Unlock() { (*RWMutex)(l).RUnlock() }
 // Lock takes the lock exclusively, waiting as long as it takes. It panics as
 // [Mutex.Lock] does.
 func (m *RWMutex) Lock() {
+	b, shut := m.wordFast(), false
+	if b != nil {
+		done := false
+		if shut, done = b.shutFast(); done {
+			return
+		}
+	}
 	q, done := m.unfailing()
 	defer done()
-	must(m.lock(q))
+	must(m.lock(q, b, shut))
 }
 
 // Unlock gives up the exclusive lock. It panics if this process does not hold
@@ -126,13 +133,27 @@ func (m *RWMutex) TryLock() bool {
 // LockContext takes the lock exclusively, as [Mutex.LockContext] does. The
 // error of a time-out names the holder, or one of the readers.
 func (m *RWMutex) LockContext(ctx context.Context) error {
+	b, shut := m.wordFast(), false
+	if b != nil {
+		done := false
+		if shut, done = b.shutFast(); done {
+			return nil
+		}
+	}
 	q, done := m.patiently(ctx)
 	defer done()
-	return m.lock(q)
+	return m.lock(q, b, shut)
 }
 
 // Release is Unlock that returns ErrNotHeld instead of panicking.
 func (m *RWMutex) Release() error {
+	b := m.binding()
+	if open, done := b.openFast(); done && atomic.CompareAndSwapUint64(b.word, b.self, b.free) {
+		return nil
+	} else if open {
+		m.opened(b, true)
+		return nil
+	}
 	return m.ending("unlock", func(c *core, b *binding) bool {
 		raceRelease(c, b)
 		return c.open(b) && c.release(b, 0)
@@ -142,9 +163,13 @@ func (m *RWMutex) Release() error {
 // ULock takes the lock upgradably, waiting as long as it takes. It panics as
 // [Mutex.Lock] does.
 func (m *RWMutex) ULock() {
+	b := m.wordFast()
+	if b != nil && b.slot.state.Load() == 0 {
+		return
+	}
 	q, done := m.unfailing()
 	defer done()
-	must(m.ulock(q))
+	must(m.ulock(q, b))
 }
 
 // UUnlock gives up the upgradable lock. It panics if this process does not
@@ -165,13 +190,20 @@ func (m *RWMutex) TryULock() bool {
 
 // ULockContext takes the lock upgradably, as [Mutex.LockContext] does.
 func (m *RWMutex) ULockContext(ctx context.Context) error {
+	b := m.wordFast()
+	if b != nil && b.slot.state.Load() == 0 {
+		return nil
+	}
 	q, done := m.patiently(ctx)
 	defer done()
-	return m.ulock(q)
+	return m.ulock(q, b)
 }
 
 // URelease is UUnlock that returns ErrNotHeld instead of panicking.
 func (m *RWMutex) URelease() error {
+	if b := m.binding(); atomic.LoadUint64(b.word) == b.self && b.slot.state.Load() == 0 && atomic.CompareAndSwapUint64(b.word, b.self, b.free) {
+		return nil
+	}
 	return m.ending("upgradable unlock", func(c *core, b *binding) bool {
 		return c.isUpgradable(b) && c.release(b, 0)
 	})
@@ -182,18 +214,20 @@ func (m *RWMutex) URelease() error {
 // exclusively in between. Errors are those of [Mutex.LockContext], with which
 // it is held upgradably as before, and ErrNotHeld.
 func (m *RWMutex) Upgrade(ctx context.Context) error {
+	b := m.binding()
+	shut := false
+	if atomic.LoadUint64(b.word) == b.self {
+		done := false
+		if shut, done = b.shutFast(); done {
+			return nil
+		}
+	}
+	if !shut {
+		b = nil
+	}
 	q, done := m.patiently(ctx)
 	defer done()
-	return m.inside(func(c *core) error {
-		b := m.binding()
-		if c.stale(b) {
-			return m.notHeld("upgrade")
-		}
-		if err := c.exclude(q, b); err != nil {
-			return m.explainDrain(err)
-		}
-		return nil
-	})
+	return m.upgrade(q, b)
 }
 
 // TryUpgrade turns a read lock of this process into the exclusive lock if
@@ -224,6 +258,13 @@ func (m *RWMutex) Downgrade() {
 // DowngradeToU turns the exclusive lock into the upgradable one. It panics if
 // this process does not hold it exclusively.
 func (m *RWMutex) DowngradeToU() {
+	b := m.binding()
+	if open, done := b.openFast(); done {
+		return
+	} else if open {
+		m.opened(b, false)
+		return
+	}
 	must(m.ending("downgrade", func(c *core, b *binding) bool {
 		raceRelease(c, b)
 		return c.open(b)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"sync/atomic"
 
 	"lockd/futex"
@@ -38,7 +37,7 @@ type Semaphore struct {
 // handle is used. A handle to a semaphore that was destroyed stays one; a new
 // handle makes a new semaphore.
 func (a *Arena) Semaphore(name string, tickets int) *Semaphore {
-	return &Semaphore{handle: handle{cell: a.core.cells.named(maphash.String(handleSeed, name), KindSemaphore, name), arena: a}, size: tickets}
+	return &Semaphore{handle: handle{cell: a.cell(KindSemaphore, name), arena: a}, size: tickets}
 }
 
 // Acquire takes n tickets at once, waiting for them until the context ends or
@@ -50,6 +49,9 @@ func (a *Arena) Semaphore(name string, tickets int) *Semaphore {
 // ErrClosed, ErrReplaced. With any of them no ticket is held.
 func (s *Semaphore) Acquire(ctx context.Context, n int) (Tickets, error) {
 	if h := s.hall.Load(); h != nil && n == 1 {
+		if h.swapFirst() && (h.isCalm() || h.keepFirst()) {
+			return Tickets{hall: h, place: h.first, turn: h.first.turn}, nil
+		}
 		if t, ok := h.takeOne(); ok {
 			return t, nil
 		}

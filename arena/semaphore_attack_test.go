@@ -24,6 +24,7 @@ func TestSemaphoreWindows(t *testing.T) {
 	for _, inner := range []string{
 		"TestEvictionMeetsNewSemaphore", "TestStoppedAfterGivingUpTheEnd", "TestLatchOfOneWhoLeftInOrder",
 		"TestReaperOfAnotherIncarnation", "TestReaperOfWhatBecameARequest", "TestHallOfAnotherIncarnation",
+		"TestEndMeetsWhoHasWithdrawn",
 	} {
 		t.Run(inner, func(t *testing.T) {
 			if output, err := runInner(t, binary, "", inner); err != nil {
@@ -97,16 +98,6 @@ func TestTicketOfTheDeadComesBackOnce(t *testing.T) {
 		other.Release()
 	}
 	held.Release()
-}
-
-func TestSuiteCatchesTicketsFreedBlindly(t *testing.T) {
-	t.Parallel()
-	mustFail(t, "free-blindly", "TestTicketOfTheDeadComesBackOnce")
-}
-
-func TestSuiteCatchesNewcomersWhoLookOnce(t *testing.T) {
-	t.Parallel()
-	mustFail(t, "look-once", "TestSemaphoreLateNewcomer")
 }
 
 // Holders and waiters in another pid namespace, and on a kernel that has

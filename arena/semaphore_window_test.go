@@ -199,6 +199,29 @@ func TestHallOfAnotherIncarnation(t *testing.T) {
 	release(t, acquire(t, next, 1))
 }
 
+// One of two who destroy gives up, and is stopped before he has told anybody.
+// The end comes to the other one meanwhile, and answers nobody else.
+func TestEndMeetsWhoHasWithdrawn(t *testing.T) {
+	a := testArena(t, nil)
+	s := a.Semaphore("gone", 1)
+	held := acquire(t, s, 1)
+	ended := proc.MustBlock(t, "Destroy", func() { destroy(t, s) })
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped, goOn := make(chan struct{}), make(chan struct{})
+	crash.Pause("request.withdrawn", func() {
+		close(stopped)
+		<-goOn
+	})
+	wait := proc.MustBlock(t, "Destroy by another", func() { s.Destroy(ctx) })
+	cancel()
+	<-stopped
+	release(t, held)
+	ended()
+	close(goOn)
+	wait()
+	expectNoRequests(t, a.Path())
+}
+
 func destroy(t *testing.T, s *Semaphore) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), proc.Soon)

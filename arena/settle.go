@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"lockd/internal/crash"
 	"lockd/robust"
@@ -15,86 +14,11 @@ import (
 // dead. It is idempotent and may be done by several at once, or cut short
 // anywhere: what is left still names the dead, and the next pass finds it.
 
-// settling runs passes in the background of one process.
-type settling struct {
-	wanted chan struct{}
-	quit   chan struct{}
-	done   chan struct{}
-}
-
-func (s *settling) start(c *core) {
-	s.wanted = make(chan struct{}, 1)
-	s.quit = make(chan struct{})
-	s.done = make(chan struct{})
-	s.kick() // whoever attaches looks after those who died before
-	go s.run(c)
-}
-
-// kick asks for a pass; of many kicks one pass serves all.
-func (s *settling) kick() {
-	select {
-	case s.wanted <- struct{}{}:
-	default:
-	}
-}
-
-func (s *settling) stop() {
-	close(s.quit)
-	<-s.done
-}
-
-// settleDelay lets those who wait for what the dead held take it themselves:
-// they are quicker, and each of them is told.
-const settleDelay = 10 * time.Millisecond
-
-// settleRetry is when to look again after another process was found settling:
-// its pass may have begun before the death that this one knows of.
-const settleRetry = 100 * time.Millisecond
-
-func (s *settling) run(c *core) {
-	defer close(s.done)
-	for {
-		select {
-		case <-s.wanted:
-		case <-s.quit:
-			return
-		}
-		select {
-		case <-time.After(settleDelay):
-		case <-s.quit:
-			return
-		}
-		if !c.gate.enter() {
-			return
-		}
-		settled := c.settleUnlessAnother()
-		c.gate.leave()
-		if !settled {
-			select {
-			case <-time.After(settleRetry):
-				s.kick()
-			case <-s.quit:
-				return
-			}
-		}
-	}
-}
-
-// settleUnlessAnother leaves the work to another living process that is at it
-// already, and says whether there is nothing left to come back for.
-func (c *core) settleUnlessAnother() bool {
-	l, ok := c.tryLatch(&c.head.settler, settlerDoor)
-	if !ok {
-		return false
-	}
-	defer l.release()
-	return c.settleDead()
-}
-
 // dead are the members that one pass settles.
 type dead struct {
 	members map[uint16]peer
 	joining []uint16
+	unsure  bool // of somebody it could not be told
 }
 
 func (d dead) has(m robust.Member) (peer, bool) {
@@ -116,6 +40,7 @@ func (c *core) findDead() dead {
 			if verdict == robust.Gone && p.state != 0 {
 				d.members[i] = p
 			}
+			d.unsure = d.unsure || verdict == robust.Unknown
 		case phaseJoining:
 			if c.judgeJoining(i, state) == robust.Gone {
 				d.joining = append(d.joining, i)
@@ -128,7 +53,20 @@ func (c *core) findDead() dead {
 // settleDead is one pass. It needs no latch of its own. It is false if some of
 // the dead could not be settled wholly yet.
 func (c *core) settleDead() bool {
+	settled, _ := c.settleAll()
+	return settled
+}
+
+// settleAll is settleDead that also says whether all who were dead are settled,
+// for sure.
+func (c *core) settleAll() (settled, sure bool) {
 	d := c.findDead()
+	settled = c.settleFound(d)
+	return settled, settled && !d.unsure
+}
+
+func (c *core) settleFound(d dead) bool {
+	c.settling.found.Add(uint64(len(d.members)))
 	// The dead may have held what is in segments that this process has not
 	// noticed; they did nothing after they were found dead.
 	c.noticeGrowth()
@@ -143,6 +81,11 @@ func (c *core) settleDead() bool {
 		return true
 	}
 	crash.At("settle.begin")
+	for _, p := range d.members {
+		if variantFreeFirst {
+			c.memberAt(p.member.Index).state.Store(uint64(newMemberState(p.member.Generation, phaseFree, 0, 0)))
+		}
+	}
 	var passed []string
 	for i := uint32(1); i < c.slotCount(); i++ {
 		s := c.slotAt(i)

@@ -100,6 +100,8 @@ type LockInfo struct {
 	LastDeath    *Death
 	Fence        uint64        // the last one drawn, or what the first will be larger than
 	Inserted     time.Duration // since boot: when the name came into the table
+	// Tally is what those have counted who track, or nil; see Options.TrackHold.
+	Tally *Tally
 	// Semaphore is nil for other kinds, and for one that is not made yet or
 	// destroyed. Word and Owner are the latch of its queue.
 	Semaphore *SemaphoreState

@@ -127,10 +127,14 @@ func (c *core) insert(ctx context.Context, hash uint64, name string, kind Kind) 
 	door := c.latches.inserting[hash%stripeCount]
 	select {
 	case door <- struct{}{}:
-	case <-ctx.Done():
-		return place{}, ctx.Err()
-	case <-c.gate.closed:
-		return place{}, ErrClosed
+	default:
+		select {
+		case door <- struct{}{}:
+		case <-ctx.Done():
+			return place{}, ctx.Err()
+		case <-c.gate.closed:
+			return place{}, ErrClosed
+		}
 	}
 	defer func() { <-door }()
 	if p, ok := c.find(hash, name); ok {
@@ -188,7 +192,7 @@ func (c *core) insertClaimed(ctx context.Context, hash uint64, name string, kind
 	}
 	defer l.end()
 	p, ok := c.walkLatched(hash, name)
-	if ok {
+	if ok && !variantInsertUnlooked {
 		l.whole = true
 		return p, false, nil
 	}
@@ -207,20 +211,23 @@ func (c *core) insertClaimed(ctx context.Context, hash uint64, name string, kind
 func (c *core) fill(claimed, rest uint32, hash uint64, name string, kind Kind) place {
 	s := c.slotAt(claimed)
 	generation := robust.Word(s.word.Load()).Generation() + 1
+	if variantReuseGeneration && generation > 2 {
+		generation -= 2
+	}
 	var x *extension
 	if rest != 0 {
 		x = c.extensionAt(rest)
 	}
 	s.hash.Store(hash)
-	s.extension.Store(rest)
+	change(&s.extension, rest)
 	storeName(s, x, name)
-	s.records.Store(0)
-	s.state.Store(0)
-	s.deadPID.Store(0)
-	s.deadCause.Store(0)
-	s.abandonments.Store(0)
-	s.last.Store(0)
-	s.deadWhen.Store(0)
+	change(&s.records, 0)
+	change64(&s.state, 0)
+	change(&s.deadPID, 0)
+	change(&s.deadCause, 0)
+	change(&s.abandonments, 0)
+	change(&s.last, 0)
+	change64(&s.deadWhen, 0)
 	s.fence.Store(c.head.fenceHigh.Load())
 	s.inserted.Store(c.uptime())
 	crash.At("insert.filled")

@@ -182,7 +182,7 @@ func (c *core) look(q *queue, gone map[robust.Member]bool) (changed bool) {
 	default:
 		owner := w.Owner()
 		dead, known := gone[owner]
-		if !known {
+		if !known && !variantWatchPastOwner {
 			_, verdict := c.judge(owner)
 			dead = verdict == robust.Gone
 			gone[owner] = dead

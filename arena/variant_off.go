@@ -23,4 +23,18 @@ const (
 	variantOvertakeRanges   = false // a request for a range does not look at who waits for it
 	variantReaderLooks      = false // a reader looks at the gate before it adds itself, not after
 	variantEvictReaders     = false // eviction does not look whether anybody reads
+
+	variantWokenBit          = false // a bit that says "one is woken" silences later wakes, until that one comes
+	variantInsertUnlooked    = false // who inserts a name does not look again under the latch: two slots for one name
+	variantWatchPastOwner    = false // who waits watches the owner it met first, and no later one
+	variantExchangeUnlock    = false // unlock is an exchange, whatever the word is by then
+	variantReuseGeneration   = false // a slot's next name has the generation of the last one
+	variantLinkFirst         = false // a new file has its name before it is complete
+	variantHoles             = false // a new file's space is not allocated
+	variantSharedReaderCount = false // a reader's count is nobody's: it does not go with the dead
+	variantReclaimUntold     = false // who takes over from the dead is not told
+	variantFenceAnew         = false // a name that comes back into the table begins its fences anew
+	variantFreeFirst         = false // the dead's entries are freed before what they held is given back
+	variantOvertakeQueue     = false // a newcomer takes tickets though others wait for some
+	variantTrustIndex        = false // an index in the file is believed
 )

@@ -24,6 +24,20 @@ var (
 	variantOvertakeRanges   = variant("overtake-ranges")
 	variantReaderLooks      = variant("reader-looks-first")
 	variantEvictReaders     = variant("evict-readers")
+
+	variantWokenBit          = variant("woken-bit")
+	variantInsertUnlooked    = variant("insert-unlooked")
+	variantWatchPastOwner    = variant("watch-past-owner")
+	variantExchangeUnlock    = variant("exchange-unlock")
+	variantReuseGeneration   = variant("reuse-generation")
+	variantLinkFirst         = variant("link-first")
+	variantHoles             = variant("holes")
+	variantSharedReaderCount = variant("shared-reader-count")
+	variantReclaimUntold     = variant("reclaim-untold")
+	variantFenceAnew         = variant("fence-anew")
+	variantFreeFirst         = variant("free-first")
+	variantOvertakeQueue     = variant("overtake-queue")
+	variantTrustIndex        = variant("trust-index")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }

@@ -184,18 +184,3 @@ func TestKilledWaiterOfBusyLock(t *testing.T) {
 		surviveNights(t, true, true, 3, 50, withoutWaitv(t))
 	})
 }
-
-func TestSuiteCatchesClearedW(t *testing.T) {
-	t.Parallel()
-	mustFail(t, "clear-w", "TestKilledWaiterOfBusyLock")
-}
-
-func TestSuiteCatchesUnboundedSleep(t *testing.T) {
-	t.Parallel()
-	mustFail(t, "no-ticks", "TestKilledWaiterOfIdleLock")
-}
-
-func TestSuiteCatchesKeptWake(t *testing.T) {
-	t.Parallel()
-	mustFail(t, "keep-wake", "TestCancelAgainstUnlock")
-}

@@ -82,6 +82,11 @@ func (c *core) exclude(q request, b *binding) error {
 	if !c.shut(b) {
 		return ErrNotHeld
 	}
+	return c.excludeShut(q, b)
+}
+
+// excludeShut is exclude for who has shut the gate.
+func (c *core) excludeShut(q request, b *binding) error {
 	crash.At("exclude.shut")
 	if err := c.drain(q, b); err != nil {
 		c.reopen(b.index, b.slot)
@@ -176,7 +181,7 @@ func (c *core) drainCell(q request, s *slot, x *record) error {
 		}
 		if m := ownerOfRecord(owner); m != c.member && (nudged || m != met) {
 			met = m
-			if _, verdict := c.meet(m, nudged); verdict == robust.Gone {
+			if _, verdict := c.meet(m, nudged); !variantSharedReaderCount && verdict == robust.Gone {
 				c.bury(nil, x, owner)
 				met = robust.Member{}
 				continue
@@ -235,7 +240,7 @@ func (c *core) tryExclude(b *binding, own *record, judged *atomic.Int64) bool {
 func (c *core) buryIfGone(x *record, judged *atomic.Int64) bool {
 	owner := x.owner.Load()
 	if kindOfRecord(owner) == recordReaders {
-		if m := ownerOfRecord(owner); m == c.member || !c.mayJudge(judged) {
+		if m := ownerOfRecord(owner); m == c.member || variantSharedReaderCount || !c.mayJudge(judged) {
 			return false
 		} else if _, verdict := c.judge(m); verdict != robust.Gone {
 			return false

@@ -1,62 +1,56 @@
 package fuzz
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"lockd/arena"
 )
 
-// liveImage is the bytes of an arena in use: a lock held, one abandoned, a
-// long name.
-func liveImage(f *testing.F) []byte {
-	path := filepath.Join(f.TempDir(), "arena")
-	a, err := arena.Open(path, &arena.Options{Label: "seed"})
-	if err != nil {
-		f.Fatal(err)
+// decodes has bytes decoded, and what came of it checked.
+func decodes(t *testing.T, bytes []byte) {
+	s, err := arena.Decode(bytes)
+	if s == nil && err == nil {
+		t.Error("neither a snapshot nor an error")
 	}
-	long := make([]byte, arena.MaxName)
-	for i := range long {
-		long[i] = 'n'
+	if s != nil {
+		s.Problems()
 	}
-	for _, name := range []string{"held", "abandoned", string(long)} {
-		a.Mutex(name).Lock()
-	}
-	for at := range int64(20) {
-		a.Ranges("ranges").TryLock(arena.Shared, at*10, 15)
-	}
-	if err := a.Mutex(string(long)).Release(); err != nil {
-		f.Fatal(err)
-	}
-	image, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
-	}
-	a.Close()
-	return image
 }
 
-// FuzzDecode gives the decoder an arena with bytes put over it at a place, or
-// cut off: whatever it says, it neither panics nor reads out of bounds, and
-// what it decodes can be checked.
-func FuzzDecode(f *testing.F) {
-	image := liveImage(f)
-	f.Add(uint32(0), uint32(len(image)), []byte("lockd"))
-	f.Add(uint32(24), uint32(100), []byte{0})
-	f.Add(uint32(139264), uint32(len(image)), []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
-	f.Fuzz(func(t *testing.T, place, size uint32, bytes []byte) {
-		mutated := make([]byte, min(int(size), len(image)))
-		copy(mutated, image)
-		if int(place) < len(mutated) {
-			copy(mutated[place:], bytes)
+// copies are of the goldens, to be changed and put right again.
+var copies = map[uint8][]byte{}
+
+func copyOf(t *testing.T, golden uint8) (changed, whole []byte) {
+	whole = image(t, golden)
+	if copies[golden] == nil {
+		copies[golden] = append([]byte(nil), whole...)
+	}
+	return copies[golden], whole
+}
+
+// FuzzDecode gives the decoder an arena in one of the golden states in which
+// words are changed, or which is cut off: whatever it says, it neither panics
+// nor reads out of bounds, and what it decodes can be checked.
+func FuzzDecode(f *testing.F) { fuzzDecode(f, 0, firstLarge) }
+
+// FuzzDecodeLarge is the same with those that have a thousand locks, which takes
+// fifty times as long.
+func FuzzDecodeLarge(f *testing.F) { fuzzDecode(f, firstLarge, len(goldens)) }
+
+func fuzzDecode(f *testing.F, first, last int) {
+	image(f, 0)
+	seedChanges(func(golden uint8, change []byte) { f.Add(golden, ^uint32(0), change) })
+	for _, size := range []uint32{0, 15, 100, 4096, 139264, 300_000} {
+		f.Add(uint8(1), size, []byte(nil))
+	}
+	f.Fuzz(func(t *testing.T, golden uint8, size uint32, bytes []byte) {
+		golden = uint8(first + int(golden)%(last-first))
+		changed, whole := copyOf(t, golden)
+		c := changes(bytes)
+		for i := range c.len() {
+			at := c.apply(i, changed)
+			defer func() { copy(changed[at:], whole[at:min(at+lineSize, len(whole))]) }()
 		}
-		s, err := arena.Decode(mutated)
-		if s == nil && err == nil {
-			t.Fatal("neither a snapshot nor an error")
-		}
-		if s != nil {
-			s.Problems()
-		}
+		decodes(t, changed[:min(int(size), len(changed))])
 	})
 }

@@ -120,6 +120,9 @@ var goldens = []struct {
 	}},
 }
 
+// firstLarge is the first of the goldens that have many locks.
+const firstLarge = 8
+
 // golden is an arena that a recipe makes.
 type golden struct {
 	t      testing.TB
@@ -210,6 +213,9 @@ func TestGoldens(t *testing.T) {
 			s, err := arena.Decode(image(t, uint8(i)))
 			if err != nil {
 				t.Fatal(err)
+			}
+			if large := len(s.Locks) > 1000; large != (i >= firstLarge) {
+				t.Errorf("it has %d locks", len(s.Locks))
 			}
 			for _, p := range s.Problems() {
 				if p.Severity == arena.Damage {

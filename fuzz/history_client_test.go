@@ -42,7 +42,7 @@ func init() {
 			all.Go(func() {
 				c := &historian{
 					recorder: recorder{log: &log.clients[number*goroutinesOfEach+g]},
-					a:        a, r: rand.New(rand.NewPCG(rand.Uint64(), 0)),
+					a:        a, r: rand.New(rand.NewPCG(rand.Uint64(), 0)), number: g,
 				}
 				for !c.full() {
 					turn(c)
@@ -57,8 +57,21 @@ func init() {
 
 type historian struct {
 	recorder
-	a *arena.Arena
-	r *rand.Rand
+	a      *arena.Arena
+	r      *rand.Rand
+	number int // among the goroutines of its process
+}
+
+// fence draws a number at times.
+func (c *historian) fence(draw func() (uint64, error)) {
+	if c.r.IntN(2) == 0 {
+		return
+	}
+	c.record(opFence, 0, func(e *loggedEvent) {
+		var err error
+		e.fence, err = draw()
+		e.done = err == nil
+	})
 }
 
 func (c *historian) pause() {
@@ -101,6 +114,7 @@ func (c *historian) mutexTurn() {
 	if !e.done {
 		return
 	}
+	c.fence(m.Fence)
 	if e.told && c.r.IntN(2) == 0 {
 		c.record(opMark, 0, func(e *loggedEvent) { e.done = m.MarkConsistent() == nil })
 	}
@@ -139,6 +153,7 @@ func (c *historian) rwmutexTurn() {
 		}
 	case 3:
 		if took(opLock, within(m.LockContext)) {
+			c.fence(m.Fence)
 			if c.r.IntN(2) == 0 {
 				gives(opMark, m.MarkConsistent)
 			}

@@ -38,6 +38,10 @@ type loggedEvent struct {
 	argument         int32
 	done, told       bool
 	tickets          uint32 // a bit for each number
+	fence            uint64
+	// queued is a time at which the request was seen to be in the queue, 0 if it
+	// was not seen. It is written by whoever looks, not by the client.
+	queued atomic.Int64
 }
 
 type operation uint8
@@ -62,13 +66,16 @@ const (
 	opResize
 	opTake
 	opGive
+	opFence
+	opAsk
+	opGet
 	opDeath
 )
 
 func (o operation) String() string {
 	return [...]string{
 		"Lock", "TryLock", "Unlock", "MarkConsistent", "RLock", "TryRLock", "RUnlock", "ULock", "UUnlock", "Upgrade",
-		"TryUpgrade", "Downgrade", "DowngradeToU", "UDowngrade", "Acquire", "Release", "Resize", "Take", "Give", "killed",
+		"TryUpgrade", "Downgrade", "DowngradeToU", "UDowngrade", "Acquire", "Release", "Resize", "Take", "Give", "Fence", "ask for", "get", "killed",
 	}[o]
 }
 
@@ -95,7 +102,7 @@ type recorder struct {
 	next int
 }
 
-func (r *recorder) full() bool { return r.next >= historyOperations-3 }
+func (r *recorder) full() bool { return r.next >= historyOperations-4 }
 
 // record writes down a call of f and what it answers.
 func (r *recorder) record(what operation, argument int, f func(e *loggedEvent)) *loggedEvent {

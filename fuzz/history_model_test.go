@@ -20,6 +20,7 @@ type call struct {
 
 type answer struct {
 	done, told bool
+	fence      uint64
 }
 
 // processOf is who can give up what a client took: with its last goroutine the
@@ -33,6 +34,7 @@ type locked struct {
 	readers            [historyClients]int8
 	abandoned          bool
 	dead               uint32 // clients whose death is over
+	fence              uint64 // the last one that was told
 }
 
 func (s locked) read() bool { return s.readers != [historyClients]int8{} }
@@ -61,9 +63,10 @@ func lockStep(exact bool) func(state, input, output any) []any {
 				return []any{s}
 			}
 			next, ok := s.after(in)
-			if !ok || !out.done || in.tells() && out.told != s.abandoned {
+			if !ok || !out.done || in.tells() && out.told != s.abandoned || in.what == opFence && out.fence <= s.fence {
 				return nil
 			}
+			next.fence = max(s.fence, out.fence)
 			return []any{next}
 		}
 		states := []any{s}
@@ -121,6 +124,8 @@ func (s locked) after(c call) (locked, bool) {
 	case opMark:
 		ok = s.writer == me || s.upgradable == me
 		s.abandoned = false
+	case opFence:
+		ok = s.writer == me || s.upgradable == me
 	case opRLock, opTryRLock:
 		ok = s.writer == 0
 		s.readers[c.client]++
@@ -219,6 +224,12 @@ func describe(input, output any) string {
 		text += fmt.Sprintf(" ticket %d", in.ticket)
 	case opResize:
 		text += fmt.Sprintf(" to %d", in.argument)
+	case opFence:
+		text += fmt.Sprintf(" %d", out.fence)
+	case opAsk:
+		text += fmt.Sprintf(" %d", in.argument)
+	case opGet:
+		text += fmt.Sprintf(" tickets %b", in.argument)
 	}
 	switch {
 	case in.what == opDeath:

@@ -77,7 +77,7 @@ func newHistoryRun(t *testing.T, kind string) *historyRun {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kind == "semaphore" {
+	if kind == "semaphore" || kind == queueKind {
 		if _, err := a.Semaphore("history", historyTickets).Tickets(); err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,7 @@ func (h *historyRun) history() (history []porcupine.Operation) {
 			op := porcupine.Operation{
 				ClientId: client, Call: called, Return: returned,
 				Input:  call{what: e.what, client: client, argument: int(e.argument), unanswered: returned == 0},
-				Output: answer{done: e.done, told: e.told},
+				Output: answer{done: e.done, told: e.told, fence: e.fence},
 			}
 			if returned == 0 {
 				op.Return = end
@@ -156,6 +156,11 @@ func (h *historyRun) history() (history []porcupine.Operation) {
 			switch {
 			case e.what != opAcquire && e.what != opRelease:
 				history = append(history, op)
+			case e.what == opAcquire && h.kind == queueKind:
+				if returned != 0 && e.done {
+					held |= e.tickets
+					history = append(history, askedAndGot(op, e)...)
+				}
 			case e.what == opRelease && returned == 0:
 				leaving, left = e.tickets, called
 			case e.what == opRelease:
@@ -170,7 +175,7 @@ func (h *historyRun) history() (history []porcupine.Operation) {
 			continue
 		}
 		death := porcupine.Operation{ClientId: client, Call: killed, Return: end, Input: call{what: opDeath, client: client}, Output: answer{}}
-		if h.kind != "semaphore" {
+		if h.kind != "semaphore" && h.kind != queueKind {
 			history = append(history, death)
 			continue
 		}
@@ -225,7 +230,7 @@ func TestHistoriesCatch(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Skipf("needs the go command and the sources: %v\n%s", err, out)
 	}
-	for _, c := range [][2]string{{"judge-rashly", "mutex"}, {"judge-rashly", "semaphore"}, {"judge-rashly", "ranges"}, {"pass-gate", "rwmutex"}} {
+	for _, c := range [][2]string{{"judge-rashly", "mutex"}, {"judge-rashly", "semaphore"}, {"judge-rashly", "ranges"}, {"pass-gate", "rwmutex"}, {"overtake-queue", "queue"}} {
 		variant, kind := c[0], c[1]
 		t.Run(variant+" "+kind, func(t *testing.T) {
 			dir := t.TempDir()

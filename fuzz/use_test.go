@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,8 +19,8 @@ const moment = time.Millisecond
 
 // bounds of one use: it is a hang, or takes too much, beyond these.
 const (
-	longUse       = 30 * time.Second
-	longOperation = 1 * time.Second
+	longUse       = 60 * time.Second
+	longOperation = 500 // beats of this process
 	muchSpace     = 64 << 20
 )
 
@@ -59,7 +60,9 @@ func use(t testing.TB, path string, step func(), whole bool) (opened bool) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	u := &user{t: t, step: step, whole: whole}
+	stop := u.beat()
 	u.use(path)
+	stop()
 	runtime.ReadMemStats(&after)
 	if space := after.TotalAlloc - before.TotalAlloc; space > muchSpace {
 		t.Errorf("it took %d MiB", space>>20)
@@ -71,20 +74,38 @@ type user struct {
 	t     testing.TB
 	a     *arena.Arena
 	step  func()
-	last  time.Time
+	last  int64 // beats
+	beats atomic.Int64
 	whole bool // and so everything is to be had, if it takes a while
 	waits sync.WaitGroup
 }
 
+// beat counts milliseconds in which this process got to run, so that an
+// operation is not called long because the machine is busy.
+func (u *user) beat() (stop func()) {
+	stopped := make(chan struct{})
+	u.waits.Go(func() {
+		for {
+			select {
+			case <-stopped:
+				return
+			case <-time.After(moment):
+				u.beats.Add(1)
+			}
+		}
+	})
+	return sync.OnceFunc(func() { close(stopped); u.waits.Wait() })
+}
+
 // does looks at what an operation returned, and says whether it was done.
 func (u *user) does(what string, err error) bool {
-	if took := time.Since(u.last); took > longOperation && !u.whole {
-		u.t.Errorf("%s, which was to take a moment, took %v: %v", what, took, err)
+	if took := u.beats.Load() - u.last; took > longOperation && !u.whole {
+		u.t.Errorf("%s, which was to take a moment, took %d of %v: %v", what, took, moment, err)
 	}
 	if u.step != nil {
 		u.step()
 	}
-	u.last = time.Now()
+	u.last = u.beats.Load()
 	if !isOneOf(err, used) {
 		u.t.Errorf("%s: an error of no known kind: %v", what, err)
 	}
@@ -104,11 +125,8 @@ func (u *user) use(path string) {
 		}
 		return
 	}
-	u.a, u.last = a, time.Now()
-	defer func() {
-		u.does("close", a.Close())
-		u.waits.Wait()
-	}()
+	u.a, u.last = a, u.beats.Load()
+	defer func() { u.does("close", a.Close()) }()
 	for _, name := range []string{"m", "held", "abandoned", strings.Repeat("long", 60), "name 7", "new", strings.Repeat("n", 200)} {
 		u.mutex(name)
 	}

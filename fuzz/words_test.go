@@ -20,7 +20,7 @@ var regions = []struct{ start, size, entries int }{
 	{368640, 8, 512},    // buckets
 	{139264, 192, 1024}, // all slots
 	{335872, 64, 512},   // all records
-	{372736, 192, 80},   // slots of the second segment
+	{385024, 192, 80},   // slots of the second segment
 	{64, 8, 48},         // what changes of the header
 	{0, 4096, 92},       // anything
 }
@@ -43,9 +43,10 @@ func place(region, entry, word int, size int) int {
 	return at &^ 7
 }
 
-func (c changes) apply(i int, image []byte) {
+// apply makes one change, and says where.
+func (c changes) apply(i int, image []byte) (at int) {
 	b := c[i*changeSize : (i+1)*changeSize]
-	at := place(int(b[1]), int(binary.LittleEndian.Uint16(b[2:])), int(b[4]), len(image))
+	at = place(int(b[1]), int(binary.LittleEndian.Uint16(b[2:])), int(b[4]), len(image))
 	argument := binary.LittleEndian.Uint32(b[5:])
 	word := binary.LittleEndian.Uint64(image[at:])
 	switch b[0] % 8 {
@@ -64,17 +65,19 @@ func (c changes) apply(i int, image []byte) {
 	case 6:
 		word += uint64(int64(int8(b[9])))
 	case 7: // a whole line
-		from := place(int(b[1]), int(argument&0xffff), 0, len(image)-64)
-		copy(image[at:min(at+64, len(image))], image[from:])
-		return
+		from := place(int(b[1]), int(argument&0xffff), 0, len(image)-lineSize)
+		copy(image[at:min(at+lineSize, len(image))], image[from:])
+		return at
 	}
 	binary.LittleEndian.PutUint64(image[at:], word)
+	return at
 }
 
-// FuzzWords changes words of an arena in one of the golden states, some before
-// it is opened and some while it is used. Nobody panics, hangs beyond the
-// deadlines, reads where there is nothing, or takes much space.
-func FuzzWords(f *testing.F) {
+// lineSize is the most that a change changes.
+const lineSize = 64
+
+// seedChanges calls add with each golden state and some changes.
+func seedChanges(add func(golden uint8, change []byte)) {
 	for i := range goldens {
 		for _, b := range [][]byte{
 			nil,
@@ -85,10 +88,19 @@ func FuzzWords(f *testing.F) {
 			{5, 3, 1, 0, 3, 0xff, 0xff, 0xff, 0xff, 0, 7, 4, 2, 0, 0, 1, 0, 0, 0, 0},
 			{4, 0, 16, 0, 0, 0, 4, 0, 0, 0}, // more segments than there are
 		} {
-			f.Add(uint8(i), uint8(64), b)
-			f.Add(uint8(i), uint8(0), b)
+			add(uint8(i), b)
 		}
 	}
+}
+
+// FuzzWords changes words of an arena in one of the golden states, some before
+// it is opened and some while it is used. Nobody panics, hangs beyond the
+// deadlines, reads where there is nothing, or takes much space.
+func FuzzWords(f *testing.F) {
+	seedChanges(func(golden uint8, change []byte) {
+		f.Add(golden, uint8(64), change)
+		f.Add(golden, uint8(0), change)
+	})
 	image(f, 0)
 	path := shmPath(f)
 	f.Fuzz(func(t *testing.T, golden, before uint8, bytes []byte) {

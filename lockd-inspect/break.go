@@ -133,7 +133,9 @@ func (b *breaker) present(r *report, l *lock) {
 		for _, h := range m.Heirs {
 			s.line("  kept by", "pid %d: %s", h.PID, printable(h.Command))
 		}
-		if age := r.age(m.Joined); age != nil {
+		if d, exact := l.heldFor(); exact {
+			s.line("held", "%s", cell(precise(d)))
+		} else if age := r.age(m.Joined); age != nil {
 			s.line("held", "%s at most: it attached then", age)
 		}
 	}

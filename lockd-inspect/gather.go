@@ -75,6 +75,9 @@ func (r *report) lockOf(i *arena.LockInfo) *lock {
 	if d := i.LastDeath; d != nil {
 		l.LastDeath = &death{d.PID, d.Label, moment(d.When), d.Cause.String()}
 	}
+	if y := i.Tally; y != nil {
+		l.Tally = &counts{moment(y.HeldSince), y.Acquisitions, y.Contended, seconds(y.Held), seconds(y.Longest), seconds(y.Waited)}
+	}
 	if i.Kind == arena.KindRWMutex {
 		l.Gate = gateOf(i)
 	}

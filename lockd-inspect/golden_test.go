@@ -54,6 +54,8 @@ func TestGolden(t *testing.T) {
 		{"locks-headless", 0, []string{"--no-headers", billing}},
 		{"locks-columns", 0, []string{"locks", billing, "-o", "name,state,pid,user,owner_alive,readers,reading,waiters,queue,tickets,ticket_holders,slot"}},
 		{"locks-more", 0, []string{"locks", billing, "-o", "+fence,last_death,last_death_pid,last_death_at", "--held"}},
+		{"locks-counted", 0, []string{"locks", billing, "--kind", "mutex", "-o", "name,held,acquisitions,contended,held_total,held_longest,waited_total"}},
+		{"show-counted", 0, []string{"show", billing, "accounts/a"}},
 		{"locks-json", 0, []string{"locks", billing, "--json"}},
 		{"locks-json-columns", 0, []string{"locks", billing, "--json", "-o", "name,name_hex,waiting,queue", "--waiting"}},
 		{"locks-held", 0, []string{"locks", billing, "--held", "-o", "name,state"}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 var lockColumns = []column[*lock]{
@@ -38,6 +39,17 @@ var lockColumns = []column[*lock]{
 	number("last_death_pid", "and who it was", ofDeath(func(d *death) any { return d.PID })).onDemand(),
 	text("last_death_label", "and what it called itself", ofDeath(func(d *death) any { return d.Label })).onDemand(),
 	text("last_death_at", "and when that was noticed", ofDeath(func(d *death) any { return d.When })).onDemand(),
+	number("held", "for how long its owner has held it, if that process tracks it; in JSON in seconds", func(l *lock) any {
+		if d, exact := l.heldFor(); exact {
+			return seconds(d)
+		}
+		return nil
+	}).onDemand(),
+	number("acquisitions", "by the processes that track what they hold", ofTally(func(c *counts) any { return c.Acquisitions })).onDemand(),
+	number("contended", "those of them that had to wait", ofTally(func(c *counts) any { return c.Contended })).onDemand(),
+	number("held_total", "for how long they held it together", ofTally(func(c *counts) any { return precise(c.Held) })).onDemand(),
+	number("held_longest", "and the longest that one did", ofTally(func(c *counts) any { return precise(c.Longest) })).onDemand(),
+	number("waited_total", "for how long they waited together", ofTally(func(c *counts) any { return precise(c.Waited) })).onDemand(),
 	number("fence", "the last fencing number; the next one is higher", func(l *lock) any { return l.Fence }).onDemand(),
 	number("tickets", "how many a semaphore has", ofTickets(func(t *ticketry) any { return t.Size })).onDemand(),
 	number("tickets_held", "how many of them are held", ofTickets(func(t *ticketry) any { return t.InUse })).onDemand(),
@@ -137,6 +149,23 @@ func ofDeath(value func(*death) any) func(*lock) any {
 		}
 		return value(l.LastDeath)
 	}
+}
+
+func ofTally(value func(*counts) any) func(*lock) any {
+	return func(l *lock) any {
+		if l.Tally == nil {
+			return nil
+		}
+		return value(l.Tally)
+	}
+}
+
+// heldFor is for how long the owner has held it, if he says so.
+func (l *lock) heldFor() (time.Duration, bool) {
+	if l.Tally == nil || l.Owner == nil || !l.Tally.HeldSince.isSet() {
+		return 0, false
+	}
+	return max(0, l.taken.Sub(time.Time(l.Tally.HeldSince))), true
 }
 
 func ofTickets(value func(*ticketry) any) func(*lock) any {

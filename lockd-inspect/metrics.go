@@ -28,7 +28,7 @@ func metricsVerb() *verb {
 	v := newVerb("metrics", "[ARENA…]", "numbers for Prometheus, in its text format", `Writes gauges and counters of one arena, some, or all that there are, in the text
 format that Prometheus reads, such as for the textfile collector of its node
 exporter. Single locks are told of if somebody waits for them, if they are
-abandoned or were so, or if they match --name.`+dumpHint)
+abandoned or were so, if they match --name, or if processes track what they hold.`+dumpHint)
 	v.flags.StringArrayVar(&only.names, "name", nil, "tell also of locks whose name matches this `pattern` of *, ? and [a-z]")
 	v.takes = []argument{anArena}
 	v.run = func(t *tool, args []string) int {
@@ -72,6 +72,7 @@ type families struct {
 	all []*metric
 
 	readable, size, created, capacity, names, waiters, members, sessions, deadlocks *metric
+	acquisitions, contended, heldFor, heldTotal, heldLongest, waited                *metric
 	held, waiting, longest, abandoned, abandonments, tickets, ticketsUse, ranges    *metric
 }
 
@@ -96,6 +97,12 @@ func newFamilies() *families {
 	f.longest = add("lockd_lock_longest_wait_seconds", "gauge", "For how long the first of them has waited.")
 	f.abandoned = add("lockd_lock_abandoned", "gauge", "Whether what the lock protects may be half-changed.")
 	f.abandonments = add("lockd_lock_abandonments_total", "counter", "How often an owner ended without releasing the lock.")
+	f.acquisitions = add("lockd_lock_acquisitions_total", "counter", "How often processes that track what they hold took the lock.")
+	f.contended = add("lockd_lock_contended_total", "counter", "How often they had to wait for it.")
+	f.waited = add("lockd_lock_waited_seconds_total", "counter", "For how long.")
+	f.heldTotal = add("lockd_lock_held_seconds_total", "counter", "For how long they held it, all holdings that have ended.")
+	f.heldLongest = add("lockd_lock_longest_held_seconds", "gauge", "The longest of these.")
+	f.heldFor = add("lockd_lock_held_seconds", "gauge", "For how long the lock has been held, if its owner tracks that.")
 	f.tickets = add("lockd_semaphore_tickets", "gauge", "Tickets that a semaphore has.")
 	f.ticketsUse = add("lockd_semaphore_tickets_in_use", "gauge", "Tickets of a semaphore that are held.")
 	f.ranges = add("lockd_ranges_held", "gauge", "Pieces of ranges that are held, by mode.")
@@ -163,6 +170,16 @@ func (f *families) ofLock(r *report, l *lock, only *filter) {
 		}
 		f.ranges.add(float64(len(l.Ranges)-shared), append(labels[:4:4], "mode", "exclusive")...)
 		f.ranges.add(float64(shared), append(labels[:4:4], "mode", "shared")...)
+	}
+	if c := l.Tally; c != nil {
+		f.acquisitions.add(float64(c.Acquisitions), labels...)
+		f.contended.add(float64(c.Contended), labels...)
+		f.waited.add(time.Duration(c.Waited).Seconds(), labels...)
+		f.heldTotal.add(time.Duration(c.Held).Seconds(), labels...)
+		f.heldLongest.add(time.Duration(c.Longest).Seconds(), labels...)
+		if d, exact := l.heldFor(); exact {
+			f.heldFor.add(d.Seconds(), labels...)
+		}
 	}
 	if l.Waiters == 0 && !l.Abandoned && l.Abandonments == 0 && (len(only.globs) == 0 || !only.passes(l)) {
 		return

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	mustBeDone    = 20 * time.Second
+	mustBeDone    = 60 * time.Second
 	mustStillWait = 100 * time.Millisecond
 )
 
@@ -56,6 +56,8 @@ func TestMain(m *testing.M) {
 		case asCheck:
 			check(args[0])
 			os.Exit(0)
+		case asLimited:
+			os.Exit(limited(args))
 		case asSignals:
 			tellSignals()
 			os.Exit(0)

@@ -110,9 +110,20 @@ type lock struct {
 	Abandoned    bool        `json:"abandoned"`
 	Abandonments uint32      `json:"abandonments"`
 	LastDeath    *death      `json:"last_death"`
+	Tally        *counts     `json:"tally"`
 	Fence        uint64      `json:"fence"`
 	Named        seconds     `json:"named"` // since boot
 	taken        time.Time
+}
+
+// counts are of those processes that track what they hold.
+type counts struct {
+	HeldSince    moment  `json:"held_since"`
+	Acquisitions uint64  `json:"acquisitions"`
+	Contended    uint64  `json:"contended"`
+	Held         seconds `json:"held"`
+	Longest      seconds `json:"longest"`
+	Waited       seconds `json:"waited"`
 }
 
 type reader struct {

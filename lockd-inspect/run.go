@@ -69,8 +69,9 @@ type runner struct {
 	command     []string
 }
 
-func runVerb() *verb {
-	r := new(runner)
+func runVerb() *verb { return new(runner).asVerb() }
+
+func (r *runner) asVerb() *verb {
 	v := newVerb("run", "ARENA LOCK -- COMMAND [ARG…]", "hold a lock while a command runs", fmt.Sprintf(`Takes the lock, waiting for it, and runs the command. The lock is held until the
 command has ended, and all that it started and left running in the background.
 An arena that is not there is created. Of an abandoned lock it says so.
@@ -153,7 +154,7 @@ func (r *runner) do() int {
 	caught := catchSignals()
 	defer caught.stop()
 	o := openOptions(shellLine(r.command), r.trust)
-	o.ByteOnly = true
+	o.ByteOnly, o.TrackHold = true, true
 	a, err := arena.Open(r.t.path(r.arena), o)
 	if err != nil {
 		return r.failed(err)

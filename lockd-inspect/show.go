@@ -9,8 +9,9 @@ import (
 
 func showVerb() *verb {
 	v := newVerb("show", "ARENA LOCK", "one lock whole: owner, waiters in order, readers, tickets, ranges, last death", `Shows all that is known about one lock. A name that the lists show quoted may
-be given as it is shown there. When an owner took a lock is not recorded: what is
-said is how long that can be at most, for it attached then.`+dumpHint)
+be given as it is shown there. When an owner took a lock is recorded if its process
+tracks what it holds, as do those of lockd-inspect run; of another, what is said is
+how long that can be at most, for it attached then.`+dumpHint)
 	asJSON := v.flags.Bool("json", false, "JSON: the lock as a dump has it")
 	v.takes = []argument{anArena, aLock}
 	v.run = func(t *tool, args []string) int {
@@ -106,7 +107,9 @@ func (s *sheet) show(l *lock) {
 	s.line("state", "%s", s.t.screen.paint(l.colour(), l.State)+meaning(l.State))
 	if l.Owner != nil && !l.isLatched() {
 		s.party("owner", l.Owner, s.inSessions(s.r.holding(l.Owner.entry, l.Slot)))
-		if m := l.Owner.entry; m != nil && s.r.age(m.Joined) != nil {
+		if d, exact := l.heldFor(); exact {
+			s.line("held", "%s, since %s", cell(precise(d)), cell(l.Tally.HeldSince))
+		} else if m := l.Owner.entry; m != nil && s.r.age(m.Joined) != nil {
 			s.line("held", "%s at most: it attached then", s.r.age(m.Joined))
 		}
 	} else if l.Owner != nil {
@@ -146,6 +149,10 @@ func (s *sheet) show(l *lock) {
 			extra += s.inSessions(s.r.waitingIn(w.entry, l.Slot))
 		}
 		s.party(fmt.Sprintf("  %d", i+1), &w.party, extra)
+	}
+	if c := l.Tally; c != nil {
+		s.line("taken", "%d times, %d of them after waiting, %s in all", c.Acquisitions, c.Contended, cell(precise(c.Waited)))
+		s.line("  held", "%s in all, %s the longest", cell(precise(c.Held)), cell(precise(c.Longest)))
 	}
 	s.line("fence", "%d", l.Fence)
 	s.line("abandoned", "%d times", l.Abandonments)

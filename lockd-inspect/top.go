@@ -35,11 +35,11 @@ var topColumns = []column[*tracked]{
 	text("label", "of the owner", func(l *tracked) any { return ofEntry(func(m *member) any { return m.Label })(l.lock) }).yielding(1),
 	number("busy", "in how many of a hundred looks it was held", func(l *tracked) any { return percent(100 * float64(l.busy) / float64(max(1, l.seen))) }),
 	number("changes", "of owners seen; there may be more", func(l *tracked) any { return l.changes }),
-	number("held", "at least, by this owner", func(l *tracked) any {
-		if l.holder() == nil || l.since.IsZero() {
-			return nil
+	number("held", "by this owner: as it says, or for so long as was seen at least", func(l *tracked) any {
+		if d, known := l.heldFor(); known {
+			return seconds(d)
 		}
-		return seconds(l.taken.Sub(l.since))
+		return nil
 	}),
 	number("waiters", "goroutines and commands that wait", func(l *tracked) any { return l.Waiters }),
 	number("p50", "how long half of those seen waiting had waited, at most", func(l *tracked) any { return l.percentile(50) }),
@@ -79,18 +79,26 @@ var orders = []struct {
 	less func(a, b *tracked) int
 }{
 	{'b', "busiest", func(a, b *tracked) int { return cmp.Or(cmp.Compare(b.busy, a.busy), cmp.Compare(b.changes, a.changes)) }},
-	{'h', "held", func(a, b *tracked) int { return cmp.Compare(b.heldFor(), a.heldFor()) }},
+	{'h', "held", func(a, b *tracked) int {
+		x, _ := a.heldFor()
+		y, _ := b.heldFor()
+		return cmp.Compare(y, x)
+	}},
 	{'w', "waited", func(a, b *tracked) int {
 		return cmp.Or(cmp.Compare(b.Waiters, a.Waiters), cmp.Compare(b.longestWait(), a.longestWait()))
 	}},
 	{'n', "name", func(a, b *tracked) int { return 0 }},
 }
 
-func (l *tracked) heldFor() time.Duration {
-	if l.holder() == nil || l.since.IsZero() {
-		return 0
+// heldFor is for how long its holder has it, as far as that is known.
+func (l *tracked) heldFor() (time.Duration, bool) {
+	if d, exact := l.lock.heldFor(); exact {
+		return d, true
 	}
-	return l.taken.Sub(l.since)
+	if l.holder() == nil || l.since.IsZero() {
+		return 0, false
+	}
+	return l.taken.Sub(l.since), true
 }
 
 // observer looks at one arena.

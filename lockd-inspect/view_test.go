@@ -214,13 +214,13 @@ func TestArenas(t *testing.T) {
 	a.Close()
 
 	expect(t, `NAME         SIZE  IN_USE  CAPACITY  ALIVE  DEAD  WAITING  ABANDONED
-billing      364K       5   1048575      2     1        1          3
-empty arena  364K       0      2047      0     0        0          0
+billing      376K       5   1048575      2     1        1          3
+empty arena  376K       0      2047      0     0        0          0
 `, "-o", "name,size,in_use,capacity,alive,dead,waiting,abandoned")
 	expect(t, "billing  4  8\nempty arena  0  0\n", "--no-headers", "-o", "name,held,names")
 	expect(t, `{"format":1,"arenas":[
-{"name":"billing","capacity":1048575,"size":372736},
-{"name":"empty arena","capacity":2047,"size":372736}
+{"name":"billing","capacity":1048575,"size":385024},
+{"name":"empty arena","capacity":2047,"size":385024}
 ]}
 `, "--json", "-o", "name,capacity,size")
 }

@@ -116,7 +116,11 @@ type byteRange struct{ from, to int }
 // firstHeld returns the part within r of the first lock that the kernel comes
 // upon, which need not be the lowest.
 func (b Bytes) firstHeld(r byteRange) (hit byteRange, held bool, err error) {
-	lock, err := b.flock(unix.F_RDLCK, r)
+	mode := int16(unix.F_RDLCK)
+	if variantReadersAreAlive {
+		mode = unix.F_WRLCK
+	}
+	lock, err := b.flock(mode, r)
 	if err != nil {
 		return byteRange{}, false, err
 	}

@@ -57,7 +57,7 @@ func judge(id Identity, byteHeld func() Verdict, byByteOnly bool, judgePID func(
 	if byteHeld != nil {
 		byByte = byteHeld()
 	}
-	if byByte == Gone || byByteOnly {
+	if byByte == Gone || byByteOnly || variantJudgeByByte {
 		return byByte
 	}
 	return combine(byByte, judgePID(id))
@@ -102,8 +102,11 @@ func JudgePID(id Identity) Verdict {
 
 // openJudged returns a descriptor with Alive, and only then.
 func openJudged(id Identity, flags int) (fd int, verdict Verdict) {
-	if id.PIDNS == 0 || id.PIDNS != ownPIDNamespace() || id.PID == 0 || id.PID > math.MaxInt32 {
+	if id.PIDNS == 0 || id.PIDNS != ownPIDNamespace() && !variantJudgeForeigners || id.PID == 0 || id.PID > math.MaxInt32 {
 		return -1, Unknown
+	}
+	if variantJudgeByKill {
+		return -1, judgeByKill(id)
 	}
 	fd, err := pidfdOpen(int(id.PID), flags)
 	switch err {
@@ -130,7 +133,10 @@ func judgePidfd(fd int, id Identity) Verdict {
 		return verdict
 	}
 	inode := pidfdInode(fd)
-	if inode != 0 && id.PidfdInode != 0 {
+	if variantJudgeByPID {
+		return Alive
+	}
+	if inode != 0 && id.PidfdInode != 0 && !variantJudgeByStartTime {
 		if inode != id.PidfdInode {
 			return Gone
 		}
@@ -189,4 +195,12 @@ func pollPidfd(fd int) Verdict {
 			return Alive
 		}
 	}
+}
+
+// judgeByKill is a variant.
+func judgeByKill(id Identity) Verdict {
+	if unix.Kill(int(id.PID), 0) == unix.ESRCH {
+		return Gone
+	}
+	return Alive
 }

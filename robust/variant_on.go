@@ -4,9 +4,16 @@ package robust
 
 import "os"
 
+// Each is switched on by its name in LOCKD_VARIANT.
 var (
-	variantBelieveSentinel = variant("believe-sentinel")
-	variantBelieveProc     = variant("believe-proc")
+	variantJudgeByKill      = variant("judge-by-kill")
+	variantJudgeByPID       = variant("judge-by-pid")
+	variantJudgeByStartTime = variant("judge-by-start-time")
+	variantJudgeByByte      = variant("judge-by-byte")
+	variantJudgeForeigners  = variant("judge-foreigners")
+	variantReadersAreAlive  = variant("readers-are-alive")
+	variantBelieveSentinel  = variant("believe-sentinel")
+	variantBelieveProc      = variant("believe-proc")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }

@@ -92,6 +92,28 @@ func (p *P) Await(what string, ready func(s *State) bool, f func(s *State) uint6
 	return v
 }
 
+// Quiet is part of the step that comes after it. It reads what nobody else can
+// write now, as the holder of a latch does, or changes what is private to the
+// actor's process: so it commutes with all that others do meanwhile, and no
+// order of steps is lost. A death before it leaves what one after it does.
+func (p *P) Quiet(f func(s *State) uint64) uint64 {
+	if p.pos < int(p.a.n) {
+		p.pos++
+		return p.a.log[p.pos-1]
+	}
+	if p.fresh {
+		panic(stop{})
+	}
+	v := f(p.s)
+	p.push(v, 0)
+	return v
+}
+
+// Peek is a quiet load.
+func (p *P) Peek(at Addr) uint64 {
+	return p.Quiet(func(s *State) uint64 { return s.Mem[at] })
+}
+
 // Wake wakes one who sleeps at the futex on the word, any one, and says
 // whether there was one.
 func (p *P) Wake(at Addr) bool {

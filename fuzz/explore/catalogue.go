@@ -38,7 +38,7 @@ func (f Found) String() string {
 // Situations are what is explored.
 func Situations() []Situation {
 	rw := []string{"read", "write", "write, downgrade", "upgrade", "read, try upgrade"}
-	return []Situation{
+	all := []Situation{
 		{NewMutex(MutexSetup{Name: "2 processes, tries, no ticks", Goroutines: []int{1, 1}, Tries: true}), 8_000},
 		{NewMutex(MutexSetup{Name: "2 processes, contexts end, no ticks", Goroutines: []int{1, 1}, Cancels: true}), 8_000},
 		{NewMutex(MutexSetup{Name: "2 processes, 1 death", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true}), 8_000},
@@ -69,6 +69,10 @@ func Situations() []Situation {
 		{NewMembers(MembersSetup{Name: "3 processes, 2 entries, 2 deaths", Processes: 3, Entries: 2, Last: 4, Deaths: 2}), 8_000},
 		{NewMembers(MembersSetup{Name: "3 processes, 3 entries, 2 deaths", Processes: 3, Entries: 3, Last: 2, Deaths: 2}), 8_000},
 	}
+	all = append(all, sizesSituations()...)
+	all = append(all, rangesSituations()...)
+	all = append(all, sessionsSituations()...)
+	return append(all, robberySituations()...)
 }
 
 // Variants are the broken protocols. Each is one of the situations but for
@@ -148,5 +152,11 @@ func Variants() []Variant {
 	members("entries freed by a store", MembersSetup{Entries: 3, Corpse: true})
 	members("a ticket returned by two settlers", MembersSetup{Entries: 3, Corpse: true})
 	members("joins before it has locked its byte", MembersSetup{})
-	return all
+
+	for _, variants := range []func(func(string, string, *Model, *Model)){sizesVariants, rangesVariants, sessionsVariants, robberyVariants} {
+		variants(func(protocol, what string, broken, sound *Model) {
+			all = append(all, Variant{protocol, what, broken, sound})
+		})
+	}
+	return append(all, ownerVariants()...)
 }

@@ -13,6 +13,7 @@ type Result struct {
 	Actors      int
 	States      int
 	Transitions int
+	Deaths      int  // transitions that are one
 	Depth       int  // steps to the states farthest from the beginning
 	Complete    bool // all states were seen
 	Took        time.Duration
@@ -21,14 +22,14 @@ type Result struct {
 }
 
 // Header names the columns of a Result.
-const Header = "model                                             actors     states transitions  steps  seen  seconds"
+const Header = "model                                             actors     states transitions    deaths  steps  seen  seconds"
 
 func (r Result) String() string {
 	all := "all"
 	if !r.Complete {
 		all = "cut"
 	}
-	text := fmt.Sprintf("%-50s%6d %10d %11d %6d %5s %8.1f", r.Model, r.Actors, r.States, r.Transitions, r.Depth, all, r.Took.Seconds())
+	text := fmt.Sprintf("%-50s%6d %10d %11d %9d %6d %5s %8.1f", r.Model, r.Actors, r.States, r.Transitions, r.Deaths, r.Depth, all, r.Took.Seconds())
 	if r.Violation != "" {
 		text += fmt.Sprintf("\n  %s, after %d steps:\n    %s", r.Violation, len(r.Trace), strings.Join(r.Trace, "\n    "))
 	}
@@ -115,6 +116,9 @@ func (x *search) expand(s *State, number uint32, next *queue) bool {
 	stuck := true
 	x.moves(s, func(v move, t *State, fault string) bool {
 		x.result.Transitions++
+		if v.kind == moveKill {
+			x.result.Deaths++
+		}
 		data := t.encode(next.buffer[:0])
 		next.buffer = data
 		n, fresh := x.seen.add(printOf(data))

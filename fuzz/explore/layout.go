@@ -51,3 +51,7 @@ func flag(b bool) uint64 {
 	}
 	return 0
 }
+
+func robustWord(s *State, at Addr) robust.Word { return robust.Word(s.Mem[at]) }
+
+func robustOwner(v uint64) robust.Member { return robust.Word(v).Owner() }

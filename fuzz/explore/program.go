@@ -87,7 +87,7 @@ func (p *P) say(format string, args ...any) {
 	for {
 		f, more := frames.Next()
 		name := f.Function[strings.LastIndex(f.Function, ".")+1:]
-		if strings.Contains(f.Function, "(*P)") || strings.HasPrefix(name, "func") {
+		if strings.Contains(f.Function, "(*P)") || strings.HasPrefix(name, "func") || name[0] <= '9' {
 			if !more {
 				break
 			}

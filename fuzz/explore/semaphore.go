@@ -17,13 +17,21 @@ type SemaphoreSetup struct {
 	Ticks     bool
 	Cancels   bool
 	Settle    bool
+	Sizes     []int // that it is given, by each
+	Waits     bool  // until the tickets beyond the new size are back
+	Destroys  bool
+	Last      uint32 // incarnation; 1 if 0
 	Break     string
 }
 
 // semaphore mirrors arena/hall.go, holding.go, grant.go, desk.go, request.go,
-// reap.go and mend.go: one semaphore that stays as large as it is, one
-// goroutine a process that acquires and releases, and its ticker. How one
-// waits for the latch is left out, for that is the mutex's model.
+// reap.go and mend.go: one semaphore, one goroutine a process that acquires and
+// releases, and its ticker; and capacity.go, incarnation.go and ending.go where
+// it changes its size, is destroyed and made anew. How one waits for the latch
+// is left out, for that is the mutex's model.
+//
+// A record of tickets has one ticket. Those that are in the chain are counted:
+// one that was made and is not in it has a word that is not 0 behind them.
 //
 // A bell is 1 if it was rung since its owner last loaded it: one goroutine
 // sleeps at it, so that is all that its count can tell.
@@ -34,7 +42,8 @@ type semaphore struct {
 	latch, state, queue    Addr
 	ticket                 []Addr
 	owner, next, count     []Addr // of each request
-	arrival                []Addr
+	arrival, mode          []Addr
+	made, born             Addr   // tickets in the chain; the last incarnation
 	bell, nudged, waits    []Addr // of each process
 	cancelled, holds, rung []Addr // of each actor; holds is its Tickets, rung its desk's
 }
@@ -58,6 +67,9 @@ func NewSemaphore(setup SemaphoreSetup) *Model {
 	x.latch, x.state, x.queue = m.ownerWord("latch"), m.word("state"), m.word("queue")
 	x.ticket = m.words(setup.Tickets, "ticket %d")
 	requests := n + int(flag(setup.Cancels)) // one that is withdrawn may still be queued
+	if x.changes() {
+		x.made, x.born, x.mode = m.word("tickets in the chain"), m.word("last incarnation"), m.words(requests, "mode of request %d")
+	}
 	x.owner, x.next = m.words(requests, "owner of request %d"), m.words(requests, "next of request %d")
 	x.count, x.arrival = m.words(requests, "count of request %d"), m.words(requests, "arrival of request %d")
 	x.bell, x.nudged, x.waits = m.words(n, "bell of process %d"), m.words(n, "nudged of process %d"), m.words(n, "process %d waits")
@@ -70,9 +82,14 @@ func NewSemaphore(setup SemaphoreSetup) *Model {
 	}
 	m.Init = func(s *State) {
 		s.Mem[x.latch] = uint64(robust.Free(semaphoreGeneration))
-		st := words.NewTickets(1, setup.Tickets)
+		size := setup.Tickets
+		if x.changes() {
+			size = setup.Most
+			s.Mem[x.made], s.Mem[x.born] = uint64(size), 1
+		}
+		st := words.NewTickets(1, size)
 		s.Mem[x.state] = uint64(st)
-		for _, at := range x.ticket {
+		for _, at := range x.ticket[:size] {
 			s.Mem[at] = uint64(st.Free())
 		}
 	}
@@ -92,6 +109,9 @@ func NewSemaphore(setup SemaphoreSetup) *Model {
 		m.latched = map[Addr]bool{x.queue: true}
 		for i := range requests {
 			m.latched[x.next[i]], m.latched[x.count[i]] = true, true
+			if x.changes() {
+				m.latched[x.mode[i]] = true
+			}
 		}
 	}
 	m.Spurious = true
@@ -99,6 +119,9 @@ func NewSemaphore(setup SemaphoreSetup) *Model {
 	m.Goal = m.AllIdle
 	return m
 }
+
+// changes tells whether it does not stay as it is.
+func (x *semaphore) changes() bool { return len(x.setup.Sizes) > 0 || x.setup.Destroys }
 
 func (x *semaphore) process(p *P) int { return x.Actors[p.Self].Process }
 
@@ -148,6 +171,20 @@ func (x *semaphore) checkWhole(s *State) string {
 			return fmt.Sprintf("ticket %d is given to a request that was not granted", t)
 		}
 	}
+	if !x.changes() {
+		return ""
+	}
+	st := words.Tickets(s.Mem[x.state])
+	for t, at := range x.ticket {
+		switch there := t < int(s.Mem[x.made]); {
+		case st.Exists() && there && s.Mem[at] == 0:
+			return fmt.Sprintf("ticket %d is closed, and the semaphore is not destroyed", t)
+		case st.Exists() && t < st.Capacity() && !there:
+			return fmt.Sprintf("ticket %d is missing", t)
+		case !st.Exists() && s.Mem[at] != 0:
+			return fmt.Sprintf("ticket %d is left of a semaphore that is gone", t)
+		}
+	}
 	return ""
 }
 
@@ -170,19 +207,39 @@ func (x *semaphore) gone(p *P, m robust.Member) bool {
 		p.Do("judges", func(s *State) uint64 { return flag(x.dead(s, m)) }) != 0
 }
 
-// user acquires and releases, or settles.
+// user acquires and releases, settles, resizes, or destroys.
 func (x *semaphore) user(p *P) {
 	for top := p.Mark(); ; p.Again(top) {
-		n := p.Choose("how many, or settle", x.setup.Most+int(flag(x.setup.Settle))) + 1
-		if n > x.setup.Most {
-			p.Call(func() uint64 { x.settle(p); return 0 })
+		n := p.Choose("how many, settle, resize, destroy", x.setup.Most+int(flag(x.setup.Settle))+len(x.setup.Sizes)+int(flag(x.setup.Destroys))) + 1
+		if n <= x.setup.Most {
+			x.use(p, n)
 			continue
 		}
-		if p.Call(func() uint64 {
-			return flag(n == 1 && p.Call(func() uint64 { return flag(x.takeOne(p)) }) != 0 || x.acquire(p, n))
-		}) != 0 {
-			p.Call(func() uint64 { x.release(p); return 0 })
+		if n -= x.setup.Most + 1; x.setup.Settle {
+			if n == 0 {
+				p.Call(func() uint64 { x.settle(p); return 0 })
+				continue
+			}
+			n--
 		}
+		if n < len(x.setup.Sizes) {
+			p.Call(func() uint64 { x.resize(p, x.setup.Sizes[n]); return 0 })
+		} else {
+			p.Call(func() uint64 { x.destroy(p); return 0 })
+		}
+		p.Do("is done", func(*State) uint64 { return 0 })
+	}
+}
+
+func (x *semaphore) use(p *P, n int) {
+	j := x.join(p, true)
+	if j.incarnation == 0 {
+		return
+	}
+	if p.Call(func() uint64 {
+		return flag(n == 1 && p.Call(func() uint64 { return flag(x.takeOne(p, j)) }) != 0 || x.acquire(p, n, j))
+	}) != 0 {
+		p.Call(func() uint64 { x.release(p, j); return 0 })
 	}
 }
 

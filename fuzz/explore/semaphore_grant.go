@@ -5,7 +5,7 @@ import (
 	"lockd/robust"
 )
 
-// The steps of arena/grant.go.
+// The steps of arena/desk.go.
 
 // latched waits for the latch.
 func (x *semaphore) latched(p *P) {
@@ -55,7 +55,7 @@ func (x *semaphore) afterwards(p *P) {
 			}
 			p.Call(func() uint64 {
 				x.mendIfAbandoned(p)
-				x.pass(p, true)
+				x.pass(p, x.has(p, words.Ending))
 				return 0
 			})
 		}
@@ -96,7 +96,7 @@ func (x *semaphore) askToLook(p *P) {
 	p.Call(func() uint64 {
 		for top := p.Mark(); ; p.Again(top) {
 			st := x.load(p)
-			if st.Has(words.Look) || p.CAS(x.state, uint64(st), uint64(st|words.Look)) {
+			if !st.Exists() || st.Has(words.Look) || p.CAS(x.state, uint64(st), uint64(st|words.Look)) {
 				return 0
 			}
 		}
@@ -108,7 +108,7 @@ func (x *semaphore) change(p *P, set, clear words.Tickets) {
 		for top := p.Mark(); ; p.Again(top) {
 			st := x.load(p)
 			next := st&^clear | set
-			if next == st || p.CAS(x.state, uint64(st), uint64(next)) {
+			if !st.Exists() || next == st || p.CAS(x.state, uint64(st), uint64(next)) {
 				return 0
 			}
 		}
@@ -180,18 +180,35 @@ func (x *semaphore) answer(p *P, link Addr, i int, owner uint64, kind words.Kind
 				return 0
 			}
 		}
-		p.Ghost(func(s *State) { s.Mem[x.rung[p.Self]] |= 1 << processOf(m) })
+		p.Ghost(func(s *State) {
+			s.Mem[x.rung[p.Self]] |= 1 << processOf(m)
+			if x.changes() && kind == words.Granted && s.Mem[x.mode[i]] == wantBack {
+				x.checkBack(p, s, int(s.Mem[x.count[i]]))
+			}
+		})
 		return 1
 	}) != 0
 }
 
-func (x *semaphore) enqueue(p *P, i, n int) {
+// checkBack looks whether no ticket is held from a number on.
+func (x *semaphore) checkBack(p *P, s *State, from int) {
+	for k, at := range x.holds {
+		if s.Mem[at]>>from != 0 {
+			p.Fail("the tickets from %d on are said to be back, and process %d holds one", from, k+1)
+		}
+	}
+}
+
+func (x *semaphore) enqueue(p *P, i, n int, mode uint64, flags words.Tickets) {
 	p.Call(func() uint64 {
 		p.Store(x.count[i], uint64(n))
+		if x.changes() {
+			p.Store(x.mode[i], mode)
+		}
 		p.Store(x.next[i], 0)
 		p.Do("arrives", func(s *State) uint64 { return x.arrive(s, i) })
 		if x.setup.Break != "queues before it says so" {
-			x.change(p, words.Awaited, 0)
+			x.change(p, flags, 0)
 		}
 		p.Store(x.owner[i], words.OwnerOf(memberOf(x.process(p)), words.Wanted))
 		end := x.eachRequest(p, uint64(x.queue), func(_ Addr, last int, _ uint64) (uint64, bool) { return uint64(x.next[last]), true })

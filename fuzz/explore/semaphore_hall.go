@@ -10,33 +10,46 @@ func (x *semaphore) got(p *P, tickets uint64) {
 	p.Ghost(func(s *State) { s.Mem[x.holds[p.Self]] |= tickets })
 }
 
-func (x *semaphore) mayTake(st words.Tickets) bool { return !st.Has(words.Awaited | words.Ending) }
+// joined is the incarnation that a handle was first used for, and how many of
+// its tickets the process knows: its hall.
+type joined struct {
+	incarnation uint32
+	places      int
+}
 
-func (x *semaphore) takeOne(p *P) bool {
+func (j joined) mayTake(st words.Tickets, number int) bool {
+	return st.Incarnation() == j.incarnation && !st.Has(words.Awaited|words.Ending) && number < st.Capacity()
+}
+
+func (j joined) free() uint64 { return uint64(words.NewTickets(j.incarnation, 0).Free()) }
+
+func (x *semaphore) takeOne(p *P, j joined) bool {
 	st := x.load(p)
-	if !x.mayTake(st) {
+	if !j.mayTake(st, 0) {
 		return false
 	}
-	for t := range x.ticket {
-		if x.swapFree(p, x.ticket[t], uint64(x.self(p))) {
-			return x.keep(p, t, st)
+	for t := range min(j.places, st.Capacity()) {
+		if x.swapFree(p, x.ticket[t], j.free(), uint64(x.self(p))) {
+			return x.keep(p, t, j, st)
 		}
 	}
 	return false
 }
 
 // swapFree takes a ticket if it is free.
-func (x *semaphore) swapFree(p *P, at Addr, to uint64) bool {
-	return p.Call(func() uint64 {
-		return flag(p.Load(at) == uint64(x.freeTicket()) && p.CAS(at, uint64(x.freeTicket()), to))
-	}) != 0
+func (x *semaphore) swapFree(p *P, at Addr, free, to uint64) bool {
+	return p.Call(func() uint64 { return flag(p.Load(at) == free && p.CAS(at, free, to)) }) != 0
 }
 
-func (x *semaphore) keep(p *P, t int, st words.Tickets) bool {
+func (x *semaphore) keep(p *P, t int, j joined, st words.Tickets) bool {
 	kept := func() bool {
 		p.Ghost(func(s *State) {
-			if words.Tickets(s.Mem[x.state]).Has(words.Awaited) {
+			now := words.Tickets(s.Mem[x.state])
+			if now.Has(words.Awaited) {
 				p.Fail("process %d keeps a ticket that another waits for", x.process(p)+1)
+			}
+			if !j.mayTake(now, t) {
+				p.Fail("process %d keeps ticket %d, which is given out no more", x.process(p)+1, t)
 			}
 		})
 		x.got(p, 1<<t)
@@ -45,44 +58,40 @@ func (x *semaphore) keep(p *P, t int, st words.Tickets) bool {
 	if x.setup.Break == "newcomer does not look again" {
 		return kept()
 	}
-	if now := x.load(p); now != st && !x.mayTake(now) {
-		p.CAS(x.ticket[t], uint64(x.self(p)), uint64(x.freeTicket()))
+	if now := x.load(p); now != st && !j.mayTake(now, t) {
+		p.CAS(x.ticket[t], uint64(x.self(p)), j.free())
 		x.serve(p, false)
 		return false
 	}
 	return kept()
 }
 
-func (x *semaphore) release(p *P) {
+func (x *semaphore) release(p *P, j joined) {
 	if x.setup.Break == "looks whether anybody waits before it gives back" {
 		awaited := x.has(p, words.Awaited|words.Drained)
-		x.giveBack(p)
+		x.giveBack(p, j)
 		if awaited {
 			x.serve(p, false)
 		}
 		return
 	}
-	x.giveBack(p)
+	x.giveBack(p, j)
 	if x.has(p, words.Awaited|words.Drained) {
 		x.serve(p, false)
 	}
 }
 
-func (x *semaphore) giveBack(p *P) {
+func (x *semaphore) giveBack(p *P, j joined) {
 	p.Call(func() uint64 {
 		for t, at := range x.ticket {
-			if p.Do("has ticket", func(s *State) uint64 {
+			p.Do("has ticket", func(s *State) uint64 {
 				if s.Mem[x.holds[p.Self]]>>t&1 == 0 {
 					return 0
 				}
 				s.Mem[x.holds[p.Self]] &^= 1 << t
-				return flag(casIn(s, at, uint64(x.self(p)), uint64(x.freeTicket())))
-			}) != 0 {
-				continue
-			}
+				return flag(casIn(s, at, uint64(x.self(p)), j.free()))
+			})
 		}
 		return 0
 	})
 }
-
-func (x *semaphore) freeTicket() words.Ticket { return words.NewTickets(1, 0).Free() }

@@ -10,8 +10,17 @@ import (
 // reap frees what the dead hold, and withdraws what they wait for.
 func (x *semaphore) reap(p *P) {
 	p.Call(func() uint64 {
-		for _, at := range x.ticket {
-			p.Call(func() uint64 { x.reapTicket(p, at); return 0 })
+		st := words.Tickets(0)
+		if x.changes() {
+			if st = x.load(p); !st.Exists() {
+				return 0
+			}
+		}
+		for t, at := range x.ticket {
+			if x.changes() && int(p.Load(x.made)) <= t {
+				break
+			}
+			p.Call(func() uint64 { x.reapTicket(p, at, st); return 0 })
 		}
 		for top, i := p.Mark(), p.Load(x.queue); ; p.Again(top, i) {
 			i = p.Var(i)
@@ -34,17 +43,24 @@ func (x *semaphore) reap(p *P) {
 	})
 }
 
-func (x *semaphore) reapTicket(p *P, at Addr) {
+// reapTicket frees a ticket whose holder is gone, of the semaphore whose state
+// was st before it was looked at.
+func (x *semaphore) reapTicket(p *P, at Addr, st words.Tickets) {
 	w := words.Ticket(p.Load(at))
 	m, held := w.Owner()
 	if !held || !x.gone(p, m) {
 		return
 	}
-	if x.setup.Break == "a ticket returned by two settlers" {
-		p.Store(at, uint64(x.freeTicket()))
+	if !x.changes() {
+		st = words.NewTickets(1, 0)
+	} else if x.load(p).Incarnation() != st.Incarnation() {
 		return
 	}
-	p.CAS(at, uint64(w), uint64(x.freeTicket()))
+	if x.setup.Break == "a ticket returned by two settlers" {
+		p.Store(at, uint64(st.Free()))
+		return
+	}
+	p.CAS(at, uint64(w), uint64(st.Free()))
 }
 
 // ticker is tendTickets.
@@ -88,7 +104,16 @@ func (x *semaphore) settle(p *P) {
 		})
 	}
 	for _, at := range x.ticket {
-		p.Call(func() uint64 { x.reapTicket(p, at); return 0 })
+		p.Call(func() uint64 {
+			st := words.Tickets(0)
+			if x.changes() {
+				if st = x.load(p); !st.Exists() {
+					return 0
+				}
+			}
+			x.reapTicket(p, at, st)
+			return 0
+		})
 	}
 	x.serve(p, true)
 }

@@ -7,17 +7,21 @@ import (
 // The steps of arena/acquisition.go, request.go and mend.go.
 
 // acquire is the acquisition that may have to wait; false if it gave up.
-func (x *semaphore) acquire(p *P, n int) bool {
-	request := int(p.Await("claims a record", func(s *State) bool { return x.freeRecord(s) >= 0 }, func(s *State) uint64 {
+func (x *semaphore) acquire(p *P, n int, j joined) bool {
+	request := x.claimRecord(p)
+	if out := x.attempt(p, n, request, j); out != waits {
+		p.CAS(x.owner[request], words.OwnerOf(memberOf(x.process(p)), words.Reserved), 0)
+		return out == took
+	}
+	return x.collect(p, n, request)
+}
+
+func (x *semaphore) claimRecord(p *P) int {
+	return int(p.Await("claims a record", func(s *State) bool { return x.freeRecord(s) >= 0 }, func(s *State) uint64 {
 		i := x.freeRecord(s)
 		s.Mem[x.owner[i]] = words.OwnerOf(memberOf(x.process(p)), words.Reserved)
 		return uint64(i)
 	}))
-	if x.attempt(p, n, request) {
-		p.CAS(x.owner[request], words.OwnerOf(memberOf(x.process(p)), words.Reserved), 0)
-		return true
-	}
-	return x.collect(p, n, request)
 }
 
 func (x *semaphore) freeRecord(s *State) int {
@@ -29,32 +33,60 @@ func (x *semaphore) freeRecord(s *State) int {
 	return -1
 }
 
+// What an attempt comes to.
+const (
+	took = iota
+	waits
+	refused
+)
+
 // attempt takes n tickets, or queues the request.
-func (x *semaphore) attempt(p *P, n, request int) bool {
-	return p.Call(func() uint64 {
-		x.latched(p)
-		out := p.Call(func() uint64 {
-			x.mendIfAbandoned(p)
-			if x.has(p, words.Awaited|words.Ending) {
-				x.pass(p, true)
+func (x *semaphore) attempt(p *P, n, request int, j joined) int {
+	return int(p.Call(func() uint64 {
+		for top := p.Mark(); ; p.Again(top) {
+			x.latched(p)
+			const ending = 1 << 8
+			out := p.Call(func() uint64 {
+				x.mendIfAbandoned(p)
+				if p.Call(func() uint64 {
+					st := x.load(p)
+					if st.Has(words.Awaited | words.Ending) {
+						x.pass(p, st.Has(words.Ending))
+					}
+					return 0
+				}); x.changes() {
+					st := x.load(p)
+					if st.Incarnation() != j.incarnation || st.Has(words.Ending) {
+						return refused | ending*flag(st.Has(words.Ending))
+					}
+					if n > st.Capacity() {
+						return refused
+					}
+				}
+				if st := x.load(p); !st.Has(words.Awaited) && x.take(p, n, st) {
+					return took
+				}
+				x.enqueue(p, request, n, wantTickets, words.Awaited)
+				x.pass(p, false)
+				return waits
+			})
+			x.afterwards(p)
+			if out&ending == 0 || !x.reapNow(p) {
+				return out &^ ending
 			}
-			if !x.has(p, words.Awaited) && x.take(p, n) {
-				return 1
-			}
-			x.enqueue(p, request, n)
-			x.pass(p, true)
-			return 0
-		})
-		x.afterwards(p)
-		return out
-	}) != 0
+		}
+	}))
 }
 
 // collect waits for the answer, and takes what was granted.
 func (x *semaphore) collect(p *P, n, i int) bool {
 	k := x.process(p)
 	granted := words.OwnerOf(memberOf(k), words.Granted)
-	if p.Call(func() uint64 { return flag(x.await(p, i)) }) == 0 {
+	switch words.Kind(p.Call(func() uint64 { return uint64(x.await(p, i)) })) {
+	case words.Withdrawn:
+		return false
+	case words.Refused:
+		p.CAS(x.owner[i], words.OwnerOf(memberOf(k), words.Refused), 0)
 		return false
 	}
 	tickets := p.Call(func() uint64 {
@@ -75,8 +107,9 @@ func (x *semaphore) collect(p *P, n, i int) bool {
 	return tickets != 0
 }
 
-// await waits for the answer; false if the request was withdrawn.
-func (x *semaphore) await(p *P, i int) bool {
+// await waits for the answer: granted, refused, or that the request was
+// withdrawn.
+func (x *semaphore) await(p *P, i int) words.Kind {
 	k := x.process(p)
 	wanted := words.OwnerOf(memberOf(k), words.Wanted)
 	leave := func() {
@@ -91,30 +124,43 @@ func (x *semaphore) await(p *P, i int) bool {
 		for top := p.Mark(); ; p.Again(top) {
 			p.Do("looks at the bell", func(s *State) uint64 { s.Mem[x.bell[k]], s.Mem[x.waits[k]] = 0, 1; return 0 })
 			p.Store(x.nudged[k], 0)
-			if p.Load(x.owner[i]) != wanted {
+			if owner := p.Load(x.owner[i]); owner != wanted {
 				leave()
-				return 1
+				return uint64(words.KindOf(owner))
 			}
 			if x.setup.Cancels && p.Do("looks whether to give up", func(s *State) uint64 { return s.Mem[x.cancelled[k]] }) != 0 {
 				if p.CAS(x.owner[i], wanted, uint64(words.Withdrawn)) {
 					leave()
-					return 0
+					return uint64(words.Withdrawn)
 				}
 				continue
 			}
 			p.Sleep(x.bell[k], 0, x.nudged[k])
 		}
 	})
-	if out == 0 {
-		x.serve(p, true)
+	if words.Kind(out) == words.Withdrawn {
+		x.serve(p, x.changes() && p.Load(x.mode[i]) >= wantBack)
 	}
-	return out != 0
+	return words.Kind(out)
 }
 
 func (x *semaphore) mend(p *P) {
 	p.Call(func() uint64 {
-		for _, at := range x.ticket {
-			p.Call(func() uint64 { x.mendWord(p, at); return 0 })
+		st := words.NewTickets(1, 0)
+		if x.changes() {
+			if st = x.load(p); !st.Exists() {
+				x.mendNone(p)
+				return 0
+			}
+		}
+		for t, at := range x.ticket {
+			if x.changes() && t >= int(p.Peek(x.made)) {
+				if p.Load(at) == 0 {
+					break
+				}
+				p.Store(x.made, uint64(t+1)) // it was made, and not linked
+			}
+			p.Call(func() uint64 { x.mendWord(p, at, st); return 0 })
 		}
 		p.Store(x.queue, 0)
 		waiting := p.Call(func() uint64 {
@@ -143,15 +189,46 @@ func (x *semaphore) mend(p *P) {
 	})
 }
 
-func (x *semaphore) mendWord(p *P, at Addr) {
+// mendNone is mend for a semaphore that was not made to the end, or is gone:
+// nothing is left of it, and who waits is answered.
+func (x *semaphore) mendNone(p *P) {
+	p.Store(x.made, 0)
+	p.Store(x.queue, 0)
+	for i := range x.owner {
+		p.Call(func() uint64 {
+			owner := p.Load(x.owner[i])
+			switch words.KindOf(owner) {
+			case words.Withdrawn:
+				p.CAS(x.owner[i], owner, 0)
+			case words.Wanted:
+				x.finish(p, i, owner)
+			}
+			return 0
+		})
+	}
+	for _, at := range x.ticket {
+		p.Call(func() uint64 {
+			if p.Load(at) != 0 {
+				p.Store(at, 0)
+			}
+			return 0
+		})
+	}
+}
+
+func (x *semaphore) mendWord(p *P, at Addr, st words.Tickets) {
 	w := words.Ticket(p.Load(at))
+	if w == 0 && x.setup.Break != "a mender leaves closed what was closed" {
+		p.CAS(at, 0, uint64(st.Free()))
+		return
+	}
 	i := int(w.Request()) - 1
 	if i < 0 {
 		return
 	}
 	m, _ := w.Owner()
 	if x.setup.Break == "mender takes back what was granted" || p.Load(x.owner[i]) != words.OwnerOf(m, words.Granted) {
-		p.CAS(at, uint64(w), uint64(x.freeTicket()))
+		p.CAS(at, uint64(w), uint64(st.Free()))
 	}
 }
 

@@ -8,9 +8,9 @@ import (
 // The sizes of a state. Models use as much of it as they need; what is zero
 // costs a bit or two.
 const (
-	memorySize = 40
+	memorySize = 56
 	maxActors  = 8
-	logSize    = 32
+	logSize    = 48
 )
 
 // Addr is a word of memory: shared, private to a process, or a ghost, which

@@ -30,7 +30,7 @@ const maxKinds = 8
 
 // kinds are in the order of their places in a ledger, which all processes of a
 // run agree on.
-var kinds = []kind{mutexKind, rwmutexKind, semaphoreKind, namesKind, rangesKind, sessionsKind}
+var kinds = []kind{mutexKind, rwmutexKind, semaphoreKind, namesKind, rangesKind, sessionsKind, breaksKind}
 
 const allKinds = "all"
 

@@ -39,7 +39,8 @@ type seat struct {
 	recoveries atomic.Uint64 // acquisitions of what a dead one had
 	worst      atomic.Int64  // of them, ns, if nobody was stopped meanwhile
 	victims    atomic.Uint64 // waits that were told of a deadlock
-	_          [24]byte
+	robberies  atomic.Uint64 // locks taken from the living
+	_          [16]byte
 }
 
 // The orders.

@@ -18,6 +18,7 @@ type totals struct {
 	refused    uint64
 	recoveries uint64
 	victims    uint64
+	robberies  uint64
 	worst      time.Duration
 }
 
@@ -33,6 +34,7 @@ func (d *director) totals() totals {
 		t.refused += s.refused.Load()
 		t.recoveries += s.recoveries.Load()
 		t.victims += s.victims.Load()
+		t.robberies += s.robberies.Load()
 		t.worst = max(t.worst, time.Duration(s.worst.Load()))
 	}
 	return t
@@ -77,6 +79,7 @@ type summary struct {
 	Recoveries uint64            `json:"recoveries"`
 	WorstNS    int64             `json:"worst_recovery_ns"`
 	Deadlocks  uint64            `json:"deadlocks"`
+	Robberies  uint64            `json:"robberies"`
 	Stranded   int               `json:"stranded"`
 	Violations int               `json:"violations"`
 	Findings   []string          `json:"findings"`
@@ -91,7 +94,7 @@ func (d *director) report(w io.Writer) {
 		out.Encode(summary{
 			1, took.Seconds(), d.plan.processes, d.plan.seed, t.operations, t.refused,
 			c.Started, c.Kills, c.Stops, c.Execs, c.Exits, c.Leaves, c.Removals,
-			t.recoveries, int64(t.worst), t.victims, c.Stranded, c.Violations, append([]string{}, d.findings...),
+			t.recoveries, int64(t.worst), t.victims, t.robberies, c.Stranded, c.Violations, append([]string{}, d.findings...),
 		})
 		return
 	}
@@ -110,6 +113,7 @@ func (d *director) report(w io.Writer) {
 		{"recoveries", t.recoveries},
 		{"worst recovery", t.worst.Round(time.Microsecond)},
 		{"deadlocks", fmt.Sprintf("%d broken", t.victims)},
+		{"robberies", t.robberies},
 		{"stranded", c.Stranded},
 		{"violations", c.Violations},
 	} {

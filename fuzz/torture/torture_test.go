@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +21,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		if os.Args[1] == programRole {
 			os.Exit(run(os.Args[2:], os.Stdout, os.Stderr))
+		}
+		if os.Args[1] == hogRole {
+			hog()
 		}
 		playRole(os.Args[1:])
 	}
@@ -44,17 +48,21 @@ func TestTorture(t *testing.T) {
 		duration = "1500ms"
 	}
 	code, s, errs := torture(t, "-duration", duration, "-processes", "8")
-	t.Logf("%+v", s)
 	if code != 0 || s.Stranded != 0 || s.Violations != 0 {
 		t.Errorf("code %d: %s", code, errs)
 	}
+	t.Logf("%+v", s)
 	if s.Deadlocks == 0 && !testing.Short() {
 		t.Error("not one deadlock")
+	}
+	if s.Robberies == 0 && !testing.Short() {
+		t.Error("not one robbery")
 	}
 	for what, n := range map[string]uint64{
 		"kill": uint64(s.Kills), "recovery": s.Recoveries, "mutex": s.Operations["mutex"],
 		"rwmutex": s.Operations["rwmutex"], "semaphore": s.Operations["semaphore"], "name": s.Operations["names"],
 		"range": s.Operations["ranges"], "session": s.Operations["sessions"],
+		"break": s.Operations["breaks"],
 	} {
 		if n == 0 {
 			t.Errorf("not one %s", what)
@@ -132,5 +140,49 @@ func TestTortureCatches(t *testing.T) {
 			first, _, _ := strings.Cut(errs.String(), "\n")
 			t.Logf("as it should: %s", first)
 		})
+	}
+}
+
+const hogRole = "torture-hog"
+
+// hog keeps a processor busy and memory moving until it is killed.
+func hog() {
+	for kept := [][]byte{}; ; {
+		b := make([]byte, 4<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		if kept = append(kept, b); len(kept) > 32 {
+			kept = nil
+		}
+	}
+}
+
+// On a machine whose processors and memory others want, everybody gets on.
+func TestTortureUnderPressure(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 * runtime.NumCPU() {
+		cmd := exec.Command(exe, hogRole)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Wait()
+		defer cmd.Process.Kill()
+	}
+	duration := "3s"
+	if testing.Short() {
+		duration = "1s"
+	}
+	code, s, errs := torture(t, "-duration", duration, "-processes", "6")
+	if code != 0 || s.Stranded != 0 || s.Violations != 0 {
+		t.Errorf("code %d: %s", code, errs)
+	}
+	t.Logf("%+v", s)
+	if s.Kills == 0 || s.Operations["mutex"] == 0 {
+		t.Error("nothing came about")
 	}
 }

@@ -13,6 +13,8 @@ type benchCase struct {
 	// each has its turn.
 	contenders []contender
 	bars       []bar
+	of         string // what an amount is of
+	rounds     int    // at most, 0: as many as the plan says
 }
 
 // unit is what a sample is about.
@@ -22,9 +24,10 @@ const (
 	perOperation unit = iota // ns an operation; less is better
 	perSecond                // operations a second; more is better
 	latency                  // a distribution of ns; less is better
+	amount                   // of memory, threads, a core; less is better
 )
 
-func (u unit) String() string { return [...]string{"time", "throughput", "latency"}[u] }
+func (u unit) String() string { return [...]string{"time", "throughput", "latency", "amount"}[u] }
 
 // contender is one of those who are compared. start gets ready what it needs,
 // in its own stage, and returns what measures one round. It returns skipped if
@@ -41,8 +44,9 @@ type sample struct {
 	cpu    float64    // ns of processor time of all, for each operation
 	counts []uint64   // how much each process or goroutine did
 	waits  *histogram // latency
-	allocs *float64   // for each operation, where they were counted
-	lost   int        // how often what was waited for never came
+	amount float64
+	allocs *float64 // for each operation, where they were counted
+	lost   int      // how often what was waited for never came
 }
 
 // bar is what the project wants to reach.
@@ -70,18 +74,25 @@ type plan struct {
 	crews   []int         // processes
 	starts  int           // of a command in one round
 	stretch int           // by how much a turn is longer where rare events count
+	blocked int           // goroutines of one process, each on a lock of its own
+	herd    int           // processes of which all but two are killed at once
+	idlers  int           // goroutines that wait while it is measured what that costs
+	waiting int           // processes of which one goroutine does
+	idle    time.Duration // for so long
 }
 
 func fullPlan() plan {
 	return plan{
 		rounds: 7, turn: 300 * time.Millisecond, kills: 30, victim: 1024, names: 1_000_000, held: 10_000,
 		crowd: []int{2, 4, 8, 16, 32, 64}, crews: []int{2, 4, 8}, starts: 25, stretch: 4,
+		blocked: 20_000, herd: 1000, idlers: 1000, waiting: 200, idle: 10 * time.Second,
 	}
 }
 
 func shortPlan() plan {
 	p := fullPlan()
 	p.rounds, p.turn, p.kills, p.victim, p.starts, p.stretch = 3, 100*time.Millisecond, 10, 256, 10, 2
+	p.herd, p.waiting, p.idle = 200, 50, 3*time.Second
 	return p
 }
 
@@ -90,5 +101,6 @@ func smokePlan() plan {
 	return plan{
 		rounds: 1, turn: 5 * time.Millisecond, kills: 1, victim: 8, names: 3000, held: 100,
 		crowd: []int{2, 64}, crews: []int{2, 8}, starts: 1, stretch: 1,
+		blocked: 400, herd: 12, idlers: 50, waiting: 8, idle: 50 * time.Millisecond,
 	}
 }

@@ -29,6 +29,7 @@ type reply struct {
 	Largest uint64      `json:"largest,omitempty"`
 	At      int64       `json:"at,omitempty"` // CLOCK_MONOTONIC, ns
 	Dead    int         `json:"dead,omitempty"`
+	Amount  float64     `json:"amount,omitempty"`
 	Layout  []uintptr   `json:"layout,omitempty"`
 	Error   string      `json:"error,omitempty"`
 }

@@ -172,7 +172,11 @@ func (s *settings) run(ctx context.Context, stdout, stderr io.Writer) (err error
 	out.SetEscapeHTML(false)
 	for i, c := range cases {
 		fmt.Fprintf(stderr, "%3d/%d %s\n", i+1, len(cases), c.name)
-		list, err := e.run(c, s.plan.rounds)
+		rounds := s.plan.rounds
+		if c.rounds > 0 {
+			rounds = min(rounds, c.rounds)
+		}
+		list, err := e.run(c, rounds)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -131,6 +131,13 @@ func init() {
 	requests["know-names"] = func(w *worker, args []int64) (reply, error) {
 		names := namesOf(0, int(args[0]))
 		places, at := order(len(names)), 0
+		if some := int(args[1]); some > 0 {
+			// In turn, so that the order is no matter; far apart.
+			places = places[:some]
+			for i := range places {
+				places[i] = i * len(names) / some
+			}
+		}
 		next := func() string {
 			at = (at + 1) % len(places)
 			return names[places[at]]

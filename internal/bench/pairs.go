@@ -11,6 +11,8 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/rogpeppe/go-internal/lockedfile"
 	"golang.org/x/sync/semaphore"
+
+	"lockd/arena"
 )
 
 // Taking and giving back what nobody else wants, in one process.
@@ -30,6 +32,10 @@ func pairCases(plan) []benchCase {
 		{
 			name: "cas-pair", about: "the two compare-and-swaps that a pair is made of, on memory of the process: what is left is the processor's",
 			contenders: []contender{goPair("arena", "mutex"), goPair("CAS pair", "cas")},
+		},
+		{
+			name: "mutex-pair-tracked", about: "the same with counts and hold times (Options.TrackHold)",
+			contenders: []contender{goPair("arena, TrackHold", "mutex-tracked"), goPair("arena", "mutex"), goPair("sync.Mutex", "sync.Mutex")},
 		},
 		{
 			name: "semaphore-pair", about: "one ticket of a semaphore taken and given back",
@@ -122,6 +128,19 @@ var pairCodes = map[string]func(w *worker) (func(n int), error){
 				m.Unlock()
 			}
 		}, err
+	},
+	"mutex-tracked": func(w *worker) (func(int), error) {
+		a, err := arena.Open(w.arenaPath, &arena.Options{TrackHold: true})
+		if err != nil {
+			return nil, err
+		}
+		m := a.Mutex("bench")
+		return func(n int) {
+			for range n {
+				m.Lock()
+				m.Unlock()
+			}
+		}, nil
 	},
 	"sync.Mutex": func(*worker) (func(int), error) {
 		m := new(sync.Mutex)

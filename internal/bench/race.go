@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"lockd/arena"
@@ -15,27 +16,30 @@ const (
 )
 
 func raceCases(plan) []benchCase {
+	ours := func(name, request string) contender {
+		return contender{name, func(s *stage) (func() (sample, error), error) {
+			return s.race(request, func() (*child, error) { return s.worker(workerRole, s.arenaPath(), s.pagePath(), "") })
+		}}
+	}
+	fcntl := contender{"fcntl ranges", func(s *stage) (func() (sample, error), error) {
+		return s.race("race", func() (*child, error) { return s.peer("ofd") })
+	}}
+	bars := []bar{atLeast(fcntl.name, "ratio", 10)}
 	return []benchCase{{
-		name: "hand-over-hand", unit: perSecond,
+		name: "hand-over-hand", unit: perSecond, bars: bars, contenders: []contender{ours("arena, mutexes", "race"), fcntl},
 		about: fmt.Sprintf("%d processes go hand over hand around a ring of %d locks", racers, tracks),
-		contenders: []contender{
-			{"arena, mutexes", func(s *stage) (func() (sample, error), error) {
-				return s.race(func() (*child, error) { return s.worker(workerRole, s.arenaPath(), s.pagePath(), "") })
-			}},
-			{"fcntl ranges", func(s *stage) (func() (sample, error), error) {
-				return s.race(func() (*child, error) { return s.peer("ofd") })
-			}},
-		},
-		bars: []bar{atLeast("fcntl ranges", "ratio", 10)},
+	}, {
+		name: "hand-over-hand-ranges", unit: perSecond, bars: bars, contenders: []contender{ours("arena, ranges", "race-ranges"), fcntl},
+		about: "the same around a ring of ranges under one name",
 	}}
 }
 
-func (s *stage) race(start func() (*child, error)) (func() (sample, error), error) {
+func (s *stage) race(kind string, start func() (*child, error)) (func() (sample, error), error) {
 	c, err := s.crew(racers, start)
 	if err != nil {
 		return nil, err
 	}
-	request := fmt.Sprintf("race %d", tracks)
+	request := fmt.Sprintf("%s %d", kind, tracks)
 	return func() (sample, error) {
 		replies, err := c.turn(s.env.plan.turn*2, func(int) string { return request })
 		var one sample
@@ -74,5 +78,29 @@ func init() {
 		}
 		ring[i].Unlock()
 		return reply{Ops: steps, Elapsed: now() - began, CPU: processorTime() - used}, nil
+	}
+	requests["race-ranges"] = func(w *worker, args []int64) (reply, error) {
+		a, err := w.arena()
+		if err != nil {
+			return reply{}, err
+		}
+		ring, ctx := a.Ranges("tracks"), context.Background()
+		began, used, steps := now(), processorTime(), uint64(0)
+		i := int64(0)
+		if err := ring.Lock(ctx, arena.Exclusive, i, 1); err != nil {
+			return reply{}, err
+		}
+		for steps == 0 || w.page.stop.Load() == 0 {
+			next := (i + 1) % args[0]
+			if err := ring.Lock(ctx, arena.Exclusive, next, 1); err != nil {
+				return reply{}, err
+			}
+			if err := ring.Release(i, 1); err != nil {
+				return reply{}, err
+			}
+			i = next
+			steps++
+		}
+		return reply{Ops: steps, Elapsed: now() - began, CPU: processorTime() - used}, ring.ReleaseAll()
 	}
 }

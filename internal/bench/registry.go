@@ -15,7 +15,12 @@ var groups = []func(p plan) []benchCase{
 	killCases,
 	wakeCases,
 	nameCases,
+	footprintCases,
+	blockedCases,
+	herdCases,
+	idleCases,
 	heldCases,
+	rangeCases,
 	openCases,
 	commandCases,
 }

@@ -20,7 +20,7 @@ type row struct {
 	RatioLow  float64 `json:"ratio_low,omitempty"`
 	RatioHigh float64 `json:"ratio_high,omitempty"`
 	Rounds    int     `json:"rounds"`
-	Kind      string  `json:"kind"`   // time, throughput, latency
+	Kind      string  `json:"kind"`   // time, throughput, latency, amount
 	Better    string  `json:"better"` // less, more
 
 	OursLow  float64 `json:"ours_low,omitempty"` // quartiles over the rounds
@@ -38,6 +38,10 @@ type row struct {
 	PeerCPU   float64 `json:"peer_cpu_ns,omitempty"`
 	OursShare float64 `json:"ours_smallest_share,omitempty"` // of a fair one, over all rounds
 	PeerShare float64 `json:"peer_smallest_share,omitempty"`
+
+	OursAmount *float64 `json:"ours_amount,omitempty"`
+	PeerAmount *float64 `json:"peer_amount,omitempty"`
+	AmountOf   string   `json:"amount_of,omitempty"`
 
 	OursTail *tail `json:"ours_latency_ns,omitempty"`
 	PeerTail *tail `json:"peer_latency_ns,omitempty"`
@@ -74,6 +78,7 @@ type figures struct {
 	each          []float64 // by round
 	ops           float64
 	share, cpu    float64
+	amount        float64
 	allocs        *float64
 	waits         *histogram
 	tail          *tail
@@ -102,6 +107,8 @@ func (m *measured) figures(u unit) figures {
 			}
 			f.waits.merge(s.waits)
 			f.tail.Lost += s.lost
+		case amount:
+			v = s.amount
 		}
 		f.each = append(f.each, v)
 		if s.allocs != nil && (f.allocs == nil || *f.allocs < *s.allocs) {
@@ -111,6 +118,8 @@ func (m *measured) figures(u unit) figures {
 	f.ns, f.low, f.high = quartiles(f.each)
 	f.cpu, _, _ = quartiles(cpu)
 	switch u {
+	case amount:
+		f.amount, f.ns = f.ns, 0
 	case perSecond:
 		f.ops = f.ns
 		f.ns = finite(1e9 / f.ops)
@@ -152,9 +161,13 @@ func smallestShare(counts []uint64) float64 {
 	return float64(slices.Min(counts)) * float64(len(counts)) / float64(max(sum, 1))
 }
 
-// rowsOf compares the first contender with each of the others.
+// rowsOf compares the first contender with each of the others. Without any
+// there is one row, of ours.
 func rowsOf(c benchCase, list []measured) []row {
 	ours := list[0].figures(c.unit)
+	if len(list) == 1 {
+		list = append(list, measured{})
+	}
 	var rows []row
 	for i := range list[1:] {
 		m := &list[i+1]
@@ -177,8 +190,14 @@ func rowsOf(c benchCase, list []measured) []row {
 			r.PeerNS, r.PeerLow, r.PeerHigh = peer.ns, peer.low, peer.high
 			r.PeerOps, r.PeerShare, r.PeerCPU, r.PeerTail = peer.ops, peer.share, peer.cpu, peer.tail
 			r.Ratio = finite(ours.ns / peer.ns)
-			if c.unit == perSecond {
+			switch c.unit {
+			case perSecond:
 				r.Ratio = finite(ours.ops / peer.ops)
+			case amount:
+				r.OursAmount, r.AmountOf = &ours.amount, c.of
+				if m.name != "" {
+					r.PeerAmount, r.Ratio = &peer.amount, finite(ours.amount/peer.amount)
+				}
 			}
 			_, low, high := quartiles(ratios(ours.each, peer.each))
 			r.RatioLow, r.RatioHigh = finite(low), finite(high)
@@ -228,6 +247,8 @@ func (b bar) value(r row) float64 {
 		return math.Round(*r.OursAllocs*100) / 100
 	case "share":
 		return r.OursShare
+	case "amount":
+		return *r.OursAmount
 	case "p50":
 		return r.OursTail.P50
 	case "p99":

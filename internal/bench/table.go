@@ -19,17 +19,49 @@ func (r *row) cells() []string {
 	}
 	var bars []string
 	for _, v := range r.Bars {
-		text := fmt.Sprintf("%s %s %s", v.Of, v.Want, v.number(v.Limit))
+		number := v.number
+		if v.Of == "amount" {
+			number = r.amountText
+		}
+		text := fmt.Sprintf("%s %s %s", v.Of, v.Want, number(v.Limit))
 		if v.Of != "ratio" {
-			text += " (" + v.number(v.Got) + ")"
+			text += " (" + number(v.Got) + ")"
 		}
 		bars = append(bars, strings.NewReplacer("<=", "≤", ">=", "≥").Replace(text))
+	}
+	if r.OursAmount != nil {
+		return r.amountCells(strings.Join(bars, ", "), mark)
 	}
 	return []string{
 		r.Case, r.Peer, r.figure(r.OursNS, r.OursOps, r.OursTail), r.spread(r.OursLow, r.OursHigh, r.OursTail),
 		r.figure(r.PeerNS, r.PeerOps, r.PeerTail), r.spread(r.PeerLow, r.PeerHigh, r.PeerTail),
 		ratioText(r.Ratio), ratioText(r.RatioLow) + " … " + ratioText(r.RatioHigh), r.cpu(), strings.Join(bars, ", "), mark,
 	}
+}
+
+// amountCells are those of a row that is about no time.
+func (r *row) amountCells(bars, mark string) []string {
+	peer, theirs, ratio, spread := "", "", "", ""
+	if r.PeerAmount != nil {
+		peer, theirs = r.amountText(*r.PeerAmount), r.amountText(r.PeerLow)+" … "+r.amountText(r.PeerHigh)
+		ratio, spread = ratioText(r.Ratio), ratioText(r.RatioLow)+" … "+ratioText(r.RatioHigh)
+	}
+	return []string{
+		r.Case, r.Peer, r.amountText(*r.OursAmount), r.amountText(r.OursLow) + " … " + r.amountText(r.OursHigh),
+		peer, theirs, ratio, spread, "", bars, mark,
+	}
+}
+
+func (r *row) amountText(v float64) string {
+	switch {
+	case r.AmountOf == "bytes" && v >= 1e6:
+		return fmt.Sprintf("%.1f MB", v/1e6)
+	case r.AmountOf == "bytes":
+		return fmt.Sprintf("%.0f bytes", v)
+	case strings.HasPrefix(r.AmountOf, "%"):
+		return fmt.Sprintf("%.3f %s", v, r.AmountOf)
+	}
+	return fmt.Sprintf("%.0f %s", v, r.AmountOf)
 }
 
 // cpu is the ratio of the processor times of one operation.

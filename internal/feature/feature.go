@@ -27,6 +27,16 @@ var (
 	ProcessMrelease = named("process_mrelease") // Linux 5.15: tells that no thread of a process has memory
 )
 
+// Names are the names of all features.
+func Names() (all []string) {
+	for _, f := range features {
+		all = append(all, f.name)
+	}
+	return all
+}
+
+var features []*Feature
+
 // Feature is something the kernel may lack.
 type Feature struct {
 	name string
@@ -55,6 +65,7 @@ func (f *Feature) SetOff(off bool) (restore func()) {
 func named(name string) *Feature {
 	f := &Feature{name: name}
 	f.off.Store(listed(os.Getenv(env), name))
+	features = append(features, f)
 	return f
 }
 

@@ -22,6 +22,11 @@ const (
 
 	// MaxPeople is how many readers, and how many who wait, can be counted.
 	MaxPeople = 1<<24 - 1
+
+	// ReadBits are set in no Counts that are empty, WaitBits in none in which
+	// nobody waits.
+	ReadBits Counts = 1<<62 | MaxPeople*OneReader
+	WaitBits Counts = MaxPeople * OneWaits
 )
 
 // IsOpen tells whether the cell admits readers.

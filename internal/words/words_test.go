@@ -58,6 +58,9 @@ func TestCounts(t *testing.T) {
 			if r := g.Regretted(uint32(waiting)); r.Held() != m.Held() || r.Waiting() != m.Waiting() || !r.IsOpen() {
 				t.Errorf("regretted: %#x", r)
 			}
+			if m.IsEmpty() != (m&ReadBits == 0) || (m.Waiting() == 0) != (m&WaitBits == 0) {
+				t.Errorf("%d held, %d wait: bits %#x and %#x", held, m.Waiting(), m&ReadBits, m&WaitBits)
+			}
 			if m.IsEmpty() != (held == 0) || m.IsReadFrom() != (held > 0) || m.IsFull() {
 				t.Errorf("%d held: empty %v, read from %v, full %v", held, m.IsEmpty(), m.IsReadFrom(), m.IsFull())
 			}

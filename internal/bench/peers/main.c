@@ -23,6 +23,7 @@ const struct lock *const locks[] = {&robust, &plain, &readers, &writers, &posix_
 
 void hold_ranges(int n);
 void at_place(int n);
+void among_ranges(int n);
 void lock_track(int i);
 void unlock_track(int i);
 uint64_t ping_pong(uint32_t side);
@@ -260,6 +261,9 @@ static void answer(const struct lock *l, const char *line)
 		printf("{\"say\":\"held\"}\n");
 	} else if (sscanf(line, "at-place %d", &i) == 1) {
 		at_place(i);
+		printf("{\"say\":\"there\"}\n");
+	} else if (sscanf(line, "among-ranges %d", &i) == 1) {
+		among_ranges(i);
 		printf("{\"say\":\"there\"}\n");
 	} else if (sscanf(line, "race %d", &i) == 1)
 		race(i);

@@ -8,19 +8,6 @@ import (
 	"time"
 )
 
-// A detector that does not look twice, or does not ask whether another has
-// decided meanwhile, must be found out.
-func TestDeadlockVariants(t *testing.T) {
-	t.Run("no second look", func(t *testing.T) {
-		t.Parallel()
-		mustFail(t, "no-second-look", "TestVerdictOnWhatHasChanged")
-	})
-	t.Run("no order of verdicts", func(t *testing.T) {
-		t.Parallel()
-		mustFail(t, "no-verdict-order", "TestVerdictsOfTwoDetectors")
-	})
-}
-
 // crossed opens two sessions that wait for each other; nobody looks. end waits
 // for the first, after the second has closed, and returns what they got.
 func crossed(t *testing.T, a *Arena) (one, other *sessionWait, gaveUp chan struct{}, end func() (error, error)) {

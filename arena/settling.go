@@ -1,0 +1,121 @@
+package arena
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// settling runs passes in the background of one process.
+type settling struct {
+	wanted chan struct{}
+	quit   chan struct{}
+	done   chan struct{}
+	c      *core
+	asked  atomic.Uint32 // the header's passes at the last kick
+	found  atomic.Uint64 // dead members, by this process
+}
+
+func (s *settling) start() {
+	s.wanted = make(chan struct{}, 1)
+	s.quit = make(chan struct{})
+	s.done = make(chan struct{})
+	s.kick() // whoever attaches looks after those who died before
+	go s.run()
+}
+
+// kick asks for a pass; of many kicks one pass serves all.
+func (s *settling) kick() {
+	s.asked.Store(s.c.head.passes.Load())
+	select {
+	case s.wanted <- struct{}{}:
+	default:
+	}
+}
+
+func (s *settling) stop() {
+	close(s.quit)
+	<-s.done
+}
+
+// settleDelay lets those who wait for what the dead held take it themselves:
+// they are quicker, and each of them is told.
+const settleDelay = 10 * time.Millisecond
+
+// settleRetry is when to look again after another process was found settling:
+// its pass may have begun before the death that this one knows of.
+const settleRetry = 100 * time.Millisecond
+
+// Where one has died others often die too, and a large process takes long to
+// be gone. Those that nobody waits for nobody hears of: so who has found any
+// dead looks again, after companyFirst and twice as long each time, until he
+// has found none for companyLooks times.
+const (
+	companyFirst = 25 * time.Millisecond
+	companyLooks = 7
+)
+
+func (s *settling) run() {
+	c := s.c
+	defer close(s.done)
+	var again <-chan time.Time
+	for looks, pause := 0, companyFirst; ; {
+		own := false
+		select {
+		case <-s.wanted:
+			select {
+			case <-time.After(settleDelay):
+			case <-s.quit:
+				return
+			}
+		case <-again:
+			own = looks > 0
+		case <-s.quit:
+			return
+		}
+		if !c.gate.enter() {
+			return
+		}
+		before := s.found.Load()
+		settled := !own && s.passed() || c.settleUnlessAnother()
+		c.gate.leave()
+		again = nil
+		switch {
+		case s.found.Load() != before:
+			looks, pause = companyLooks, companyFirst
+		case looks > 0:
+			looks, pause = looks-1, 2*pause
+		}
+		switch {
+		case !settled:
+			again = time.After(settleRetry)
+		case looks > 0:
+			again = time.After(pause)
+		}
+	}
+}
+
+// passed tells whether anybody has begun and ended a pass since this process
+// last asked for one. When many learn of one death, one of them settles it.
+func (s *settling) passed() bool {
+	asked := s.asked.Load()
+	return int32(s.c.head.passes.Load()-asked) >= 2+int32(asked&1)
+}
+
+// settleUnlessAnother leaves the work to another living process that is at it
+// already, and says whether there is nothing left to come back for.
+func (c *core) settleUnlessAnother() bool {
+	l, ok := c.tryLatch(&c.head.settler, settlerDoor)
+	if !ok {
+		return false
+	}
+	defer l.release()
+	begun := c.head.passes.Load()&^1 + 1
+	c.head.passes.Store(begun)
+	settled, sure := c.settleAll()
+	if sure {
+		c.head.passes.Store(begun + 1)
+	} else {
+		c.head.passes.Store(begun - 1)
+	}
+	return settled
+}
