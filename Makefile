@@ -5,7 +5,7 @@ GOFLAGS ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: help build demo test race user crash explore torture fuzz variants bench bench-sync vet cross lint vuln clean
+.PHONY: help build demo test race user crash crash-workers explore torture fuzz variants bench bench-sync vet cross lint vuln clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
@@ -30,13 +30,15 @@ STATES ?= 2000000
 explore: ## every interleaving of the protocols, and the broken variants (STATES=… for each model)
 	$(GO) run ./fuzz/explore/run -states $(STATES)
 
-crash: SHELL := bash
-crash: .SHELLFLAGS := -o pipefail -c
-crash: ## processes killed at every point of the sources, in every situation, with the counts
-	$(GO) test ./arena -count=1 -v -timeout 30m -run 'CrashPoints|KilledAtEachStep|KilledGranters|SelfAdmittedKilled' \
-		| grep -E '^ok|^FAIL|^panic|--- FAIL|_test.go'
-	$(GO) test ./fuzz/torture -count=1 -v -timeout 40m -run 'TestCrashMatrix|TestTortureCatches' -crash.full \
-		| grep -E '^ok|^FAIL|^panic|--- FAIL|_test.go'
+crash crash-workers: SHELL := bash
+crash crash-workers: .SHELLFLAGS := -o pipefail -c
+SHOWN = grep -E '^ok|^FAIL|^panic|--- FAIL|_test.go'
+crash: ## processes killed at every step of every operation, in every company, with the counts
+	$(GO) test ./arena -count=1 -v -timeout 40m -run 'TestKilledAtEveryStep' -steps.full | $(SHOWN)
+
+crash-workers: ## the same by other ways: the crash tests of each kind, and the workers of the torture cut off at each point
+	$(GO) test ./arena -count=1 -v -timeout 30m -run 'CrashPoints|KilledAtEachStep|KilledGranters|SelfAdmittedKilled' | $(SHOWN)
+	$(GO) test ./fuzz/torture -count=1 -v -timeout 40m -run 'TestCrashMatrix|TestTortureCatches' -crash.full | $(SHOWN)
 
 FUZZTIME ?= 30s
 fuzz: ## each fuzz target in turn, for FUZZTIME=30s, with the counts

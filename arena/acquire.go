@@ -143,6 +143,7 @@ func (c *core) tryTake(b *binding, patient bool) (outcome, robust.Word) {
 		case w.Generation() != b.generation:
 			return stale, w
 		case w.Has(robust.Starved) && !patient && !(variantWokenBit && silenced(b.slot)) && futex.Wake(futex.Low(&b.slot.word), 1) > 0:
+			crash.At("acquire.yielded")
 			return busy, w
 		}
 		if b.slot.word.CompareAndSwap(uint64(w), uint64(w.Taken(c.self))) {

@@ -2,6 +2,7 @@ package arena
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -78,23 +79,26 @@ func (s *Semaphore) acquire(ctx context.Context, n int, mode uint32) (t Tickets,
 // acquireFor is acquire for the session in a record.
 func (s *Semaphore) acquireFor(ctx context.Context, n int, mode, session uint32) (t Tickets, err error) {
 	err = s.useUntil(ctx, "acquire", func(ctx context.Context) error {
-		var out outcome
-		if t, out, err = s.attempt(ctx, n, mode, nil); err != nil || out == taken {
-			return err
+		for {
+			var out outcome
+			if t, out, err = s.attempt(ctx, n, mode, nil); err != nil || out == taken {
+				return err
+			}
+			c := s.arena.core
+			claimed, err := c.claimRecords(ctx, 1)
+			if err != nil {
+				return err
+			}
+			w := c.newWait(claimed[0], session)
+			t, out, err = s.attempt(ctx, n, mode, w)
+			if err != nil || out == taken {
+				c.unclaimRecords(claimed)
+				return err
+			}
+			if t, err = s.collect(ctx, w, n); err != errRefusedBefore {
+				return err
+			}
 		}
-		c := s.arena.core
-		claimed, err := c.claimRecords(ctx, 1)
-		if err != nil {
-			return err
-		}
-		w := c.newWait(claimed[0], session)
-		t, out, err = s.attempt(ctx, n, mode, w)
-		if err != nil || out == taken {
-			c.unclaimRecords(claimed)
-			return err
-		}
-		t, err = s.collect(ctx, w, n)
-		return err
 	})
 	if err != nil {
 		return Tickets{}, err
@@ -178,6 +182,10 @@ func (c *core) newWait(request, session uint32) *ticketWait {
 	}
 }
 
+// errRefusedBefore: the request was refused because of an end that has been
+// withdrawn since, or of a size that is another by now. It is asked again.
+var errRefusedBefore = errors.New("refused, and there is no reason any more")
+
 // collect waits for the answer to a request and takes what was granted. The
 // tickets are this process's since they were given; they become the caller's
 // before the record is freed, whose index they name.
@@ -190,10 +198,13 @@ func (s *Semaphore) collect(ctx context.Context, w *ticketWait, n int) (Tickets,
 	answered := recordOwner(c.member, kind)
 	if kind != recordGranted {
 		defer w.record.owner.CompareAndSwap(answered, 0)
-		if st := loadTickets(b.slot); st.incarnation() == s.joined.Load() && !st.has(ticketsEnding) {
+		switch st := loadTickets(b.slot); {
+		case st.incarnation() != s.joined.Load() || st.has(ticketsEnding):
+			return Tickets{}, ErrDestroyed
+		case n > st.capacity():
 			return Tickets{}, fmt.Errorf("%w: %d of %d, which it was resized to", ErrTooMany, n, st.capacity())
 		}
-		return Tickets{}, ErrDestroyed
+		return Tickets{}, errRefusedBefore
 	}
 	crash.At("request.granted")
 	held := make([]heldTicket, 0, n)

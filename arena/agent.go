@@ -73,7 +73,14 @@ func (c *core) represent(r request, b *binding, q *queue, w *waiter) (outcome, e
 
 // addFlags sets flags in the word that was looked at; false if it has changed.
 func (c *core) addFlags(b *binding, w, flags robust.Word) bool {
-	return w.Has(flags) || b.slot.word.CompareAndSwap(uint64(w), uint64(w|flags))
+	if w.Has(flags) {
+		return true
+	}
+	if !b.slot.word.CompareAndSwap(uint64(w), uint64(w|flags)) {
+		return false
+	}
+	crash.At("acquire.flagged")
+	return true
 }
 
 // park sleeps in Go until a release in this process, a nudge, or the request's
@@ -135,6 +142,7 @@ func (c *core) resign(b *binding, q *queue) {
 	crash.At("resign.resigned")
 	if w := robust.Word(b.slot.word.Load()); alone && !variantKeepWake && w.IsFree() && w.Has(robust.Waiters) {
 		futex.Wake(futex.Low(&b.slot.word), 1)
+		crash.At("resign.passed")
 	}
 }
 

@@ -89,7 +89,11 @@ func hint(word *atomic.Uint64, request uint64) {
 		if old != 0 && old != request {
 			next = severalAnswered
 		}
-		if old == next || word.CompareAndSwap(old, next) {
+		if old == next {
+			return
+		}
+		if word.CompareAndSwap(old, next) {
+			crash.At("grant.hinted")
 			return
 		}
 	}

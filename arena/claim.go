@@ -139,6 +139,7 @@ func (c *core) claimUnused() uint32 {
 		if !c.head.bump.CompareAndSwap(next, next+1) {
 			continue
 		}
+		crash.At("claim.bumped")
 		if c.claimEmpty(next) {
 			return next
 		}
@@ -150,13 +151,17 @@ func (c *core) claimEmpty(i uint32) bool {
 	if s == nil || robust.Word(s.word.Load()).Generation() >= robust.MaxGeneration-1 {
 		return false
 	}
-	return s.life.CompareAndSwap(lifeEmpty, uint64(claimedLife(c.member)))
+	if !s.life.CompareAndSwap(lifeEmpty, uint64(claimedLife(c.member))) {
+		return false
+	}
+	crash.At("claim.claimed")
+	return true
 }
 
 // unclaim gives back a claimed slot; of none, does nothing.
 func (c *core) unclaim(i uint32) {
-	if s := c.slotAt(i); s != nil {
-		s.life.CompareAndSwap(uint64(claimedLife(c.member)), lifeEmpty)
+	if s := c.slotAt(i); s != nil && s.life.CompareAndSwap(uint64(claimedLife(c.member)), lifeEmpty) {
+		crash.At("claim.unclaimed")
 	}
 }
 
@@ -241,6 +246,7 @@ func (c *core) evict(i uint32, s *slot, life slotLife) (evicted, inTheWay bool) 
 	c.unlink(i, hash)
 	crash.At("evict.unlinked")
 	c.emptied(i, s, life, uint64(claimedLife(c.member)))
+	crash.At("evict.claimed")
 	l.whole = true
 	futex.Wake(futex.Low(&s.word), futex.All)
 	return true, false
@@ -263,6 +269,7 @@ func (c *core) calm(s *slot, life slotLife) bool {
 	if w == robust.Free(life.generation())|robust.Waiters || w == robust.Free(life.generation())|robust.Waiters|robust.Starved {
 		if futex.Wake(futex.Low(&s.word), 1) == 0 {
 			s.word.CompareAndSwap(uint64(w), uint64(w.Calmed()))
+			crash.At("evict.calmed")
 			futex.Wake(futex.Low(&s.word), 1)
 		}
 		w = robust.Word(s.word.Load())

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lockd/futex"
+	"lockd/internal/crash"
 	"lockd/robust"
 )
 
@@ -71,6 +72,7 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 		boot: bootTime(),
 	}
 	c.mapped.Store(m)
+	crash.At("attach.mapped")
 	c.identity, err = robust.Self()
 	if err == nil && robust.Held(robust.Member{}, c.identity.PID).IsFree() {
 		err = fmt.Errorf("pid %d does not fit an owner word", c.identity.PID)
@@ -108,7 +110,11 @@ func (c *core) raiseLimit(o *Options) {
 	}
 	for want := segmentsFor(o.MaxLocks); ; {
 		limit := c.head.limit.Load()
-		if limit >= want || c.head.limit.CompareAndSwap(limit, want) {
+		if limit >= want {
+			return
+		}
+		if c.head.limit.CompareAndSwap(limit, want) {
+			crash.At("attach.raised")
 			return
 		}
 	}
@@ -171,12 +177,14 @@ func (c *core) detach(inOrder bool) error {
 		return errors.Join(err, c.giveBackAll(false))
 	}
 	c.mapped.Store(rest)
+	crash.At("detach.retired")
 	c.ranges.forget()
 	c.head = at[header](rest, 0)
 	var held error
 	if !inOrder {
 		held = c.giveBackAll(true)
 		c.withdraw()
+		crash.At("detach.withdrawn")
 	}
 	rest.bytes.Unmap()
 	c.file.Close()

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"lockd/internal/crash"
 	"lockd/robust"
 )
 
@@ -79,6 +80,7 @@ func (h *handle) markConsistent() error {
 				return false
 			}
 			if b.slot.word.CompareAndSwap(uint64(w), uint64(w&^robust.Abandoned)) {
+				crash.At("mark.marked")
 				return true
 			}
 		}
@@ -99,6 +101,7 @@ func (h *handle) drawFence() (uint64, error) {
 	var fence uint64
 	err := h.held("fence", func(c *core, b *binding) bool {
 		fence = b.slot.fence.Add(1)
+		crash.At("fence.drawn")
 		return robust.Word(b.slot.word.Load()).SameHolding(c.self)
 	})
 	if err != nil {
@@ -110,6 +113,7 @@ func (h *handle) drawFence() (uint64, error) {
 // storeDeath is called by who holds the slot.
 func storeDeath(s *slot, cause Cause, pid uint32, label string) {
 	s.deadPID.Store(pid)
+	crash.At("death.begun")
 	s.deadCause.Store(uint32(cause))
 	s.deadWhen.Store(uint64(time.Now().UnixNano()))
 	storeText(s.deadLabel[:], label)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"lockd/internal/crash"
 	"lockd/robust"
 )
 
@@ -22,11 +23,17 @@ func (c *core) giveBackAll(retired bool) error {
 		}
 		c.unclaim(i)
 	}
+	crash.At("give.slots")
 	c.giveBackCells(&read, retired)
+	crash.At("give.cells")
 	c.giveBackTickets(&held)
+	crash.At("give.tickets")
 	c.giveBackRobberies()
+	crash.At("give.robberies")
 	c.giveBackSessions()
+	crash.At("give.sessions")
 	c.giveBackRanges(&held)
+	crash.At("give.ranges")
 	switch {
 	case held.count > 0 && read.count > 0:
 		return fmt.Errorf("arena: close %s: %w: %v passed on as abandoned, readers of %v taken out", c.path, ErrWasHeld, &held, &read)
@@ -54,10 +61,12 @@ func (c *core) giveBack(i uint32, s *slot) bool {
 		}
 		if !w.Has(more) { // A comes before the gate opens
 			s.word.CompareAndSwap(uint64(w), uint64(w|more))
+			crash.At("give.marked")
 			continue
 		}
 		c.reopen(i, s)
 		if s.word.CompareAndSwap(uint64(w), uint64(w.Released(life.generation()))) {
+			crash.At("give.freed")
 			if w.Has(robust.Waiters) {
 				c.wakeOne(s)
 			}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"strings"
 	"time"
+
+	"lockd/internal/crash"
 )
 
 // deadlock tells a victim of its ring.
@@ -82,8 +84,8 @@ func (b *sessionBook) forget(s *session) {
 func (c *core) giveBackSessions() {
 	for _, kind := range []recordKind{recordHoldings, recordSession} {
 		for i := uint32(1); i < c.segments()*segmentRecords; i++ {
-			if r := c.recordAt(i); r != nil {
-				r.owner.CompareAndSwap(recordOwner(c.member, kind), 0)
+			if r := c.recordAt(i); r != nil && r.owner.CompareAndSwap(recordOwner(c.member, kind), 0) {
+				crash.At("give.session")
 			}
 		}
 	}

@@ -20,6 +20,7 @@ func (d *desk) endSemaphore(st ticketState) bool {
 		d.c.eachTicket(d.b.index, s, func(_ int, word *atomic.Uint64) bool {
 			return word.CompareAndSwap(0, uint64(st.free()))
 		})
+		crash.At("end.reopened")
 		return false
 	}
 	crash.At("end.closed")
@@ -30,9 +31,11 @@ func (d *desk) endSemaphore(st ticketState) bool {
 		owner := r.owner.Load()
 		link.Store(r.next.Load())
 		d.finish(i, r, owner)
+		crash.At("end.answered")
 		return true
 	})
 	i := s.records.Swap(0)
+	crash.At("end.unchained")
 	for first := 0; ; first += recordTicketCount {
 		t := d.c.ticketsAt(i, d.b.index, first)
 		if t == nil {

@@ -86,6 +86,7 @@ func (d *desk) drop(link *atomic.Uint32, r *requestRecord) {
 	link.Store(r.next.Load())
 	crash.At("semaphore.dropped")
 	r.owner.CompareAndSwap(uint64(recordWithdrawn), 0)
+	crash.At("semaphore.forgotten")
 }
 
 // give gives n tickets to a request that is about to be granted. It is false,
@@ -144,6 +145,7 @@ func (d *desk) take(n int, st ticketState, held []heldTicket) []heldTicket {
 	}
 	for _, h := range held {
 		h.word.CompareAndSwap(uint64(d.c.self), uint64(st.free()))
+		crash.At("semaphore.untaken")
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"lockd/internal/crash"
 )
 
 // Tickets are tickets of a semaphore that this process holds. Any goroutine of
@@ -66,6 +68,7 @@ func (t Tickets) Release() error {
 	if !p.word.CompareAndSwap(h.self, h.free) {
 		return t.lost()
 	}
+	crash.At("semaphore.given")
 	if !h.isCalm() {
 		h.cameBack(p)
 	}
@@ -125,6 +128,7 @@ func (t Tickets) release(numbers []int) error {
 		if !ticket.word.CompareAndSwap(h.self, h.free) {
 			err = t.lost()
 		}
+		crash.At("semaphore.returned")
 	}
 	if ticketState(h.state.Load()).has(ticketsAwaited | ticketsDrained) {
 		h.serve()

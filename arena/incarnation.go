@@ -84,11 +84,12 @@ func (s *Semaphore) create(ctx context.Context) error {
 			return
 		}
 		incarnation := max(uint32(d.b.slot.fence.Add(1)), 1)
+		crash.At("make.numbered")
 		st := newTicketState(incarnation, s.size)
 		claimed = d.extend(claimed, 0, st)
-		crash.At("create.linked")
+		crash.At("make.linked")
 		d.b.slot.state.Store(uint64(st))
-		crash.At("create.made")
+		crash.At("make.made")
 	})
 	c.unclaimRecords(claimed)
 	return err

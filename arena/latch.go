@@ -84,6 +84,7 @@ func (c *core) acquireLatch(ctx context.Context, word *atomic.Uint64, door int) 
 			continue
 		}
 		if w.Has(robust.Waiters) || word.CompareAndSwap(uint64(w), uint64(w|robust.Waiters)) {
+			crash.At("latch.sleep")
 			futex.Wait(futex.Low(word), (w | robust.Waiters).Low(), futex.Now()+int64(latchBound))
 		}
 	}
@@ -120,6 +121,7 @@ func (l *latch) try(judge bool) (bool, robust.Word) {
 	}
 	if _, verdict := l.c.judge(w.Owner()); verdict == robust.Gone {
 		if l.word.CompareAndSwap(uint64(w), uint64(w.Reclaimed(l.c.self))) {
+			crash.At("latch.reclaimed")
 			l.rebuild = true
 			return true, w
 		}
@@ -154,6 +156,7 @@ func (l *latch) drop(flags robust.Word) {
 			break // the file is damaged, or the arena retired: there is nothing to free
 		}
 		if l.word.CompareAndSwap(uint64(w), uint64(flags)) {
+			crash.At("latch.freed")
 			if w.Has(robust.Waiters) {
 				futex.Wake(futex.Low(l.word), futex.All)
 			}

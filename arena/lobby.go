@@ -108,6 +108,7 @@ func (c *core) representReaders(q request, r *reading, w *waiter) error {
 		}
 		crash.At("read.sleep")
 		c.muxer.sleep(futex.Low(&r.cell.counts), n.low(), &w.nudged)
+		crash.At("read.woken")
 	}
 }
 
@@ -123,6 +124,7 @@ func (c *core) attendGate(r *reading, met *robust.Member, nudged bool) bool {
 		// A gate that is shut while nobody holds the word is nobody's. It may
 		// also be another's than a moment ago: then it is merely opened again.
 		if s.word.CompareAndSwap(uint64(w), uint64(w.Barged(c.self))) {
+			crash.At("gate.taken")
 			c.letGo(r.index, s)
 		}
 		return true
@@ -161,6 +163,7 @@ func (c *core) reconcile(r *reading) {
 		}
 		for n = r.cell.load(); !r.cell.swap(n, n.regretted(k)); n = r.cell.load() {
 		}
+		crash.At("read.regretted")
 		c.tellWriter(r.slot, r.cell, n.regretted(k))
 	}
 	for granted := r.length - int(r.cell.load().waiting()); granted > 0 && r.length > 0; granted-- {

@@ -79,6 +79,7 @@ func (c *core) join() error {
 
 func (c *core) joinAmong(first, n uint32) (bool, error) {
 	start := c.head.nextMember.Add(1)
+	crash.At("join.turn")
 	for k := range n {
 		if joined, err := c.tryJoin(uint16(first + (start+k)%n)); joined || err != nil {
 			return joined, err
@@ -148,6 +149,7 @@ func (c *core) leaveInOrder() {
 	m := c.memberAt(c.member.Index)
 	state := memberState(m.state.Load())
 	m.state.CompareAndSwap(uint64(state), uint64(state|memberState(flagLeftInOrder)<<40))
+	crash.At("leave.flagged")
 }
 
 // peer is a member as another process sees it, copied before it is judged.

@@ -150,18 +150,18 @@ func (c *core) mendWord(word *atomic.Uint64, index uint32, st ticketState) {
 	r := recordIs[requestRecord](c, i)
 	if r == nil || r.slot.Load() != index || r.owner.Load() != recordOwner(m, recordGranted) {
 		word.CompareAndSwap(uint64(w), uint64(st.free()))
+		crash.At("mend.word")
 	}
 }
 
 // freeTickets frees a record that no chain has, closing its tickets first.
+// Until its owner word says so it is the slot's, and a mender finds it: so what
+// else it says stays as it is, and whoever has the record next writes his own.
 func freeTickets(t *ticketRecord) {
 	for k := range t.words {
 		t.words[k].Store(0)
 	}
-	t.first.Store(0)
-	t.next.Store(0)
-	t.queue.Store(0)
-	t.slot.Store(0)
+	crash.At("free.closed")
 	t.owner.Store(0)
 }
 

@@ -1,6 +1,10 @@
 package arena
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"lockd/internal/crash"
+)
 
 // The queue: requests in the order of their arrival, from the slot's first
 // record of tickets on. The slot's field last is a hint to its end, so that
@@ -101,6 +105,7 @@ func (d *desk) requeue() bool {
 	}
 	head.Store(0)
 	d.b.slot.last.Store(0)
+	crash.At("mend.unqueued")
 	var runs [32]uint32
 	d.eachOwn(func(i uint32, r *requestRecord) {
 		owner := r.owner.Load()

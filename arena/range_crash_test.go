@@ -44,12 +44,14 @@ var rangeCrashes = map[string]rangeCrash{
 }
 
 // reapRange waits for what a dead process holds, before anybody has settled it.
-func reapRange(a *Arena) {
+func reapRange(a *Arena) { reapRangeOf(a, "crash") }
+
+func reapRangeOf(a *Arena, name string) {
 	if _, err := a.core.acquireLatch(context.Background(), &a.core.head.settler, settlerDoor); err != nil {
 		proc.Say("%v", err)
 		return
 	}
-	holder, err := launch("range-waiter", []string{a.Path(), "crash"})
+	holder, err := launch("range-waiter", []string{a.Path(), name})
 	if err != nil {
 		proc.Say("%v", err)
 		return
@@ -59,7 +61,7 @@ func reapRange(a *Arena) {
 	holder.cmd.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), proc.Soon)
 	defer cancel()
-	a.Ranges("crash").Lock(ctx, Exclusive, 0, 50)
+	a.Ranges(name).Lock(ctx, Exclusive, 0, 50)
 }
 
 // busyRanges does all that can be done with ranges.

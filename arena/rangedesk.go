@@ -73,6 +73,7 @@ func (d *rangeDesk) mend() {
 			break
 		}
 	}
+	crash.At("range.whole")
 	d.pass(0, maxOffset, true)
 }
 

@@ -110,6 +110,7 @@ func (d *rangeDesk) grant(i uint32, r *rangeRecord, q rangeClaim) bool {
 	crash.At("range.granted")
 	d.uncount()
 	r.place.Store(placeGranted)
+	crash.At("range.uncounted")
 	d.rung.answers[d.rung.n] = answer{m, i}
 	d.rung.n++
 	return true
@@ -137,5 +138,6 @@ func (d *rangeDesk) drop(i uint32) {
 	}
 	crash.At("range.dropped")
 	r.owner.CompareAndSwap(uint64(rangeGone), 0)
+	crash.At("range.forgotten")
 	d.quiet()
 }

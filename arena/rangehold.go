@@ -261,6 +261,7 @@ func (d *rangeDesk) enqueue(h *rangeHolder, s span) (i uint32, r *rangeRecord) {
 		r.place.Store(placeHolding)
 	}
 	h.asking.Add(1)
+	crash.At("range.written")
 	slot.state.Store(slot.state.Load() + 1)
 	crash.At("range.counted")
 	d.link(i, r, recordOwner(h.core.member, s.kind.waiting()))

@@ -74,7 +74,7 @@ func (h *rangeHolder) put(i uint32, r *rangeRecord) {
 		return
 	}
 	r.owner.CompareAndSwap(recordOwner(h.core.member, rangeClaimed), 0)
-	crash.At("range.freed")
+	crash.At("range.spared")
 }
 
 // list puts a record into the list of pieces.
@@ -132,6 +132,7 @@ func (h *rangeHolder) restock(stock *rangeStock) (room int) {
 func (s *rangeStock) giveBack(c *core) {
 	for _, i := range s.records {
 		c.rangeAt(i).owner.CompareAndSwap(recordOwner(c.member, rangeClaimed), 0)
+		crash.At("range.unstocked")
 	}
 	s.records = nil
 }

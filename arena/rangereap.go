@@ -178,6 +178,7 @@ func (c *core) giveBackRanges(given *list) {
 	c.eachRange(func(_ uint32, r *rangeRecord, owner uint64) {
 		for ownerOfRecord(owner) == c.member && owner != 0 {
 			if r.owner.CompareAndSwap(owner, ownerAfterDeath(owner)) {
+				crash.At("give.range")
 				if kindOfRecord(owner).isRangeHeld() {
 					held[r.slot.Load()]++
 				}

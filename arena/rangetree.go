@@ -101,6 +101,7 @@ func (d *rangeDesk) insert(i uint32, r *rangeRecord) {
 	last := r.last.Load()
 	for _, x := range d.rise[:d.higher] {
 		raise(&d.c.rangeAt(x).leftMax, last)
+		crash.At("range.raised")
 	}
 	top := end
 	for mine := priority(i); top > 0 && priority(d.path[top-1]) < mine; top-- {
@@ -110,6 +111,7 @@ func (d *rangeDesk) insert(i uint32, r *rangeRecord) {
 		return
 	}
 	link.Store(i)
+	crash.At("range.topped")
 	lower, upper := &r.left, &r.right
 	for _, below := range d.path[top:end] {
 		x := d.node(below)
@@ -123,6 +125,7 @@ func (d *rangeDesk) insert(i uint32, r *rangeRecord) {
 			change(lower, below)
 			lower = &x.right
 		}
+		crash.At("range.parted")
 	}
 	change(lower, 0)
 	change(upper, 0)
@@ -244,6 +247,7 @@ func (d *rangeDesk) merge(link *atomic.Uint32, r *rangeRecord) {
 			return
 		}
 		link.Store(upper)
+		crash.At("range.merging")
 		if upper == left {
 			link = &x.right
 			left = link.Load()
@@ -254,6 +258,7 @@ func (d *rangeDesk) merge(link *atomic.Uint32, r *rangeRecord) {
 		}
 	}
 	change(link, left|right)
+	crash.At("range.merged")
 }
 
 // lowerRise corrects those whose largest a record was that lay where the way
@@ -300,7 +305,7 @@ func (d *rangeDesk) rebuild() {
 		kind := kindOfRecord(owner)
 		if kind == rangeGone || r.first.Load() > r.last.Load() || r.last.Load() > maxOffset {
 			r.owner.CompareAndSwap(owner, 0)
-			crash.At("range.freed")
+			crash.At("range.swept")
 			continue
 		}
 		if kind.isRangeWait() {

@@ -127,7 +127,7 @@ func (h *handle) readRelease() error {
 			return h.notHeld("read unlock")
 		}
 		if r.cell.swap(n, n-oneReader) {
-			crash.At("read.left")
+			crash.At("read.released")
 			c.tellWriter(r.slot, r.cell, n-oneReader)
 			return nil
 		}

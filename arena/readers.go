@@ -158,6 +158,7 @@ func (c *core) leave(s *slot, r *record) counts {
 func (c *core) tellWriter(s *slot, r *record, n counts) {
 	if n.isEmpty() && robust.Word(s.state.Load()).Has(robust.Waiters) {
 		futex.Wake(futex.High(&r.counts), futex.All)
+		crash.At("read.told")
 	}
 }
 
@@ -217,6 +218,7 @@ func (c *core) settleRecord(i uint32, r *record, d dead) {
 func (c *core) freeLoose(i uint32, r *record, vacant uint64) {
 	if c.isLoose(r, vacant) && !c.isChained(i, r) {
 		r.owner.CompareAndSwap(vacant, 0)
+		crash.At("settle.loosened")
 	}
 }
 
@@ -242,5 +244,6 @@ func (c *core) giveBackCells(read *list, retired bool) {
 			left = vacantCell(r.generation.Load())
 		}
 		r.owner.CompareAndSwap(mine, left)
+		crash.At("give.cell")
 	}
 }

@@ -173,6 +173,7 @@ func (c *core) chainCell(b *binding, spare uint32) uint32 {
 			crash.At("cell.moved-in")
 			r.generation.Store(b.generation)
 			r.counts.Store(uint64(r.load().opened()))
+			crash.At("cell.opened")
 			return i
 		}
 	}
@@ -224,6 +225,7 @@ func freeCell(l leftCell) {
 func (c *core) freeRecord(i uint32) {
 	if r := c.recordAt(i); r != nil {
 		r.slot.Store(0)
+		crash.At("record.detached")
 		r.owner.Store(0)
 	}
 }

@@ -141,6 +141,7 @@ func (c *core) giveBackTickets(given *list) {
 		switch kindOfRecord(owner) {
 		case recordClaimed, recordWanted, recordGranted, recordRefused:
 			if ownerOfRecord(owner) == c.member && r.owner.CompareAndSwap(owner, ownerAfterDeath(owner)) {
+				crash.At("give.request")
 				touched[r.slot.Load()] = true
 			}
 			continue
@@ -148,6 +149,7 @@ func (c *core) giveBackTickets(given *list) {
 			c.eachTicketOf(i, func(index uint32, s *slot, st ticketState, word *atomic.Uint64) {
 				w := ticketWord(word.Load())
 				if m, owned := w.owner(); owned && m == c.member && freeTicket(s, st, word, w) {
+					crash.At("give.ticket")
 					touched[index] = true
 					if w.request() == 0 {
 						held[index]++
@@ -189,7 +191,11 @@ func (c *core) serveWaiting(touched map[uint32]bool) {
 func (d dead) settleRequest(r *record) {
 	for {
 		owner := r.owner.Load()
-		if _, gone := d.has(ownerOfRecord(owner)); !gone || owner == 0 || r.owner.CompareAndSwap(owner, ownerAfterDeath(owner)) {
+		if _, gone := d.has(ownerOfRecord(owner)); !gone || owner == 0 {
+			return
+		}
+		if r.owner.CompareAndSwap(owner, ownerAfterDeath(owner)) {
+			crash.At("settle.request")
 			return
 		}
 	}

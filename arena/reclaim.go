@@ -99,6 +99,7 @@ func (c *core) try(b *binding, judged *atomic.Int64) outcome {
 			return stale
 		case w.IsFree():
 			if b.slot.word.CompareAndSwap(uint64(w), uint64(w.Barged(c.self))) {
+				crash.At("try.taken")
 				return taken
 			}
 			continue

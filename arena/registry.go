@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lockd/internal/crash"
 	"lockd/robust"
 )
 
@@ -104,6 +105,7 @@ func (r *registry) openOnce(path string, o *Options) (*core, error) {
 		return nil, err
 	}
 	defer gate.Unlock(gateByte)
+	crash.At("attach.gated")
 	switch names := id.namesBy(path); {
 	case names == 0:
 		return nil, errAgain
@@ -161,6 +163,7 @@ func takeAway(f *os.File, path string, id fileID) (unused bool, err error) {
 	if err := unix.Unlink(path); err != nil && err != unix.ENOENT {
 		return false, fmt.Errorf("arena: %w to remove %s of an earlier boot: %w", ErrPermission, path, err)
 	}
+	crash.At("attach.took-away")
 	return true, nil
 }
 
@@ -209,6 +212,7 @@ func Remove(name string) error {
 		return err
 	}
 	defer gate.Unlock(gateByte)
+	crash.At("remove.gated")
 	held, err := attachedTo(f)
 	if err != nil {
 		return fmt.Errorf("arena: remove %s: cannot tell who is attached: %w", path, err)
@@ -223,6 +227,7 @@ func Remove(name string) error {
 	if err := unix.Unlink(path); err != nil {
 		return fmt.Errorf("arena: %w to remove %s: %w", ErrPermission, path, err)
 	}
+	crash.At("remove.unlinked")
 	return nil
 }
 

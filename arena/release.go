@@ -32,6 +32,7 @@ func (c *core) release(b *binding, extra robust.Word) bool {
 		c.tallyGiven(b)
 		if extra != 0 && !marked {
 			storeDeath(s, Panicked, c.identity.PID, c.options.Label)
+			crash.At("release.marked")
 			marked = true
 		}
 		if w.Has(robust.Local) && extra == 0 && c.handOver(b, w) {
@@ -81,6 +82,7 @@ func (c *core) wakeOne(s *slot) {
 		if s.word.CompareAndSwap(uint64(w), uint64(w.Calmed())) {
 			crash.At("wake.calmed")
 			futex.Wake(low, 1)
+			crash.At("wake.again")
 			return
 		}
 	}
@@ -106,6 +108,7 @@ func (c *core) signalLocal(key lotKey, turns bool) bool {
 	if q.agent == nil {
 		return false
 	}
+	crash.At("release.signalled")
 	if q.turns++; !turns || q.turns >= maxTurns {
 		q.turns = 0
 		return false
@@ -152,6 +155,7 @@ func (c *core) handOver(b *binding, w robust.Word) bool {
 	}
 	heir.granted = true
 	c.departed(q)
+	crash.At("release.handed")
 	heir.signal()
 	return true
 }

@@ -138,6 +138,7 @@ func (c *core) unclaimRecords(claimed []uint32) {
 	for _, i := range claimed {
 		if r := c.recordAt(i); r != nil {
 			r.owner.CompareAndSwap(recordOwner(c.member, recordClaimed), 0)
+			crash.At("record.unclaimed")
 		}
 	}
 }

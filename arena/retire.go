@@ -57,6 +57,7 @@ func (c *core) reviveCells(i uint32, s *slot) {
 	for _, r := range c.chain(i, s) {
 		if kindOfRecord(r.owner.Load()) == recordReaders && r.load()>>62 == 0 {
 			r.counts.Add(uint64(openCell))
+			crash.At("retire.revived")
 		}
 	}
 }
@@ -65,6 +66,7 @@ func (c *core) reviveCells(i uint32, s *slot) {
 func (c *core) restore(s *slot, life slotLife) {
 	crash.At("retire.restore")
 	s.word.CompareAndSwap(uint64(robust.Free(life.generation()+1)), uint64(robust.Free(life.generation())))
+	crash.At("retire.restored")
 }
 
 // dismantle takes the closed cells out of the chain. Vacant ones are freed.
@@ -77,6 +79,7 @@ func (c *core) dismantle(i uint32, s *slot) {
 		} else {
 			c.head.retired.Add(1)
 		}
+		crash.At("retire.freed")
 	}
 	s.records.Store(0)
 }

@@ -144,16 +144,19 @@ func (c *core) robOwner(r *record, p place, w robust.Word, victim peer) (Death, 
 	r.counts.Store(recordOwner(w.Owner(), 0))
 	planned := recordOwner(c.member, recordRobbery)
 	r.owner.Store(planned)
+	crash.At("rob.recorded")
 	s.state.Store(hasRobberies)
 	crash.At("rob.planned")
 	life := slotLife(s.life.Load())
 	aged := liveLife(life.generation()+1, life.length(), life.kind())
 	s.life.Store(uint64(aged))
+	crash.At("rob.ages")
 	c.tagExtension(p.index, s)
 	crash.At("rob.aged")
 	for holding := w; !s.word.CompareAndSwap(uint64(w), uint64(w.Reclaimed(c.self))); {
 		if w = robust.Word(s.word.Load()); !w.SameHolding(holding) {
 			r.owner.CompareAndSwap(planned, 0)
+			crash.At("rob.dropped")
 			c.bringUp(s, aged)
 			return Death{}, fmt.Errorf("%w: pid %d has just released it", ErrNotHeld, holding.PID())
 		}
@@ -188,6 +191,7 @@ func (c *core) tagExtension(i uint32, s *slot) {
 func (c *core) bringUp(s *slot, life slotLife) {
 	if w := robust.Word(s.word.Load()); astray(w, life) && w.Generation() < life.generation() {
 		s.word.CompareAndSwap(uint64(w), uint64(robust.Free(life.generation())|w.Flags()))
+		crash.At("rob.brought-up")
 	}
 }
 
@@ -214,6 +218,7 @@ func (c *core) passRobberies(index uint32, s *slot, robber robust.Member) {
 	c.eachRobbery(index, func(r *record, victim robust.Member) bool {
 		if ownerOfRecord(r.owner.Load()) == robber && victim != robber {
 			c.handOverRobbery(r, recordOwner(robber, recordRobbery), victim)
+			crash.At("rob.passed")
 		}
 		return true
 	})
@@ -232,6 +237,7 @@ func (c *core) forgetRobberies(index uint32, s *slot) {
 	})
 	if !found {
 		s.state.Store(0)
+		crash.At("rob.forgotten")
 	}
 }
 
@@ -308,6 +314,7 @@ func (c *core) consumeRobbery(index uint32, s *slot) (robber uint32, when uint64
 		owner := r.owner.Load()
 		robber, when = r.count.Load(), r.since.Load()
 		if victim, still := robberyOf(r, index); still && victim == c.member && r.owner.CompareAndSwap(owner, 0) {
+			crash.At("rob.noticed")
 			return robber, when, true
 		}
 	}
@@ -319,6 +326,8 @@ func (c *core) consumeRobbery(index uint32, s *slot) (robber uint32, when uint64
 func (c *core) giveBackRobberies() {
 	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
 		r := c.recordAt(i)
-		r.owner.CompareAndSwap(recordOwner(c.member, recordRobbery), 0)
+		if r.owner.CompareAndSwap(recordOwner(c.member, recordRobbery), 0) {
+			crash.At("give.robbery")
+		}
 	}
 }

@@ -106,8 +106,8 @@ var rwSteps = []struct {
 	{point: "read.waiting", beside: "X", act: "R"},
 	{point: "read.sleep", beside: "X", act: "R"},
 	{point: "read.withdrawn", beside: "X", act: "R!"},
-	{point: "read.left", before: []string{"R"}, act: "R-"},
-	{point: "read.left", before: []string{"R"}, waiting: "X", act: "R-"},
+	{point: "read.released", before: []string{"R"}, act: "R-"},
+	{point: "read.released", before: []string{"R"}, waiting: "X", act: "R-"},
 	{point: "exclude.shut", act: "X", written: true},
 	{point: "drain.sleep", beside: "R", act: "X"},
 	{point: "drain.sleep", beside: "R", before: []string{"U"}, act: "U>X"},
@@ -135,15 +135,6 @@ var rwSteps = []struct {
 
 // rwHeirPoints are the steps of who reclaims what a dead one held.
 var rwHeirPoints = []string{"reclaim.taken", "reclaim.told", "reopen.opened", "letgo.freed", "bury.closed", "settle.cell", "settle.record", "settle.frees"}
-
-// rwPoints are all steps at which the tests of this file kill.
-func rwPoints() []string {
-	points := append([]string{"read.admitted"}, rwHeirPoints...)
-	for _, step := range rwSteps {
-		points = append(points, step.point)
-	}
-	return points
-}
 
 // A process is killed at each step of each act; whoever comes next gets the
 // lock, finds it abandoned only if the dead one may have written, and nothing

@@ -277,6 +277,7 @@ func (m *RWMutex) abandon() {
 				break
 			}
 		}
+		crash.At("abandon.marked")
 		raceRelease(c, b)
 		return c.open(b) && c.release(b, 0)
 	})

@@ -31,7 +31,7 @@ var ticketCrashes = map[string]ticketCrash{
 		"hall.look", "semaphore.swapped", "semaphore.taken", "semaphore.latched", "semaphore.unlatch", "semaphore.unlatched", "extend.linked",
 	}},
 	"make and destroy": {work: makeAndDestroy, points: []string{
-		"create.linked", "create.made", "extend.made", "extend.linked", "end.closed", "end.ended", "end.freed",
+		"make.linked", "make.made", "extend.made", "extend.linked", "end.closed", "end.ended", "end.freed",
 		"enqueue.flagged", "enqueue.wanted", "enqueue.linked", "grant.granted", "grant.unlinked",
 	}},
 	"mend a cut enqueueing": {work: busyWork, lone: true, first: "enqueue.wanted:3", points: []string{
@@ -40,7 +40,7 @@ var ticketCrashes = map[string]ticketCrash{
 	"mend a cut grant": {work: busyWork, lone: true, first: "grant.given:3", points: []string{
 		"mend.words", "mend.emptied", "semaphore.mended",
 	}},
-	"mend a cut creation": {work: makeAndDestroy, lone: true, first: "create.linked", points: []string{
+	"mend a cut creation": {work: makeAndDestroy, lone: true, first: "make.linked", points: []string{
 		"mend.freed", "semaphore.mended",
 	}},
 	"mend a cut destruction": {work: makeAndDestroy, lone: true, first: "end.ended", points: []string{

@@ -74,6 +74,28 @@ func stopAfterGivingUpTheEnd(t *testing.T, try func(t *testing.T, s *Semaphore))
 	release(t, held)
 }
 
+// A request is refused by an end, and its owner looks at the answer only when
+// that was withdrawn: the semaphore goes on, and so does the request.
+func TestRefusedByAnEndThatWasWithdrawn(t *testing.T) {
+	a := testArena(t, nil)
+	s := a.Semaphore("goes on", 3)
+	held := acquire(t, s, 1)
+	woken, goOn := make(chan struct{}), make(chan struct{})
+	crash.Pause("answer.woken", func() {
+		close(woken)
+		<-goOn
+	})
+	wait := proc.MustBlock(t, "Acquire", func() { release(t, acquire(t, s, 3)) })
+	ctx, cancel := context.WithCancel(t.Context())
+	end := proc.MustBlock(t, "Destroy", func() { s.Destroy(ctx) })
+	<-woken
+	cancel()
+	end()
+	close(goOn)
+	release(t, held)
+	wait()
+}
+
 // The holder of a latch has said that it leaves in order, as lockd-inspect run
 // does, and dies half-way through queueing a request.
 func TestLatchOfOneWhoLeftInOrder(t *testing.T) {

@@ -91,6 +91,7 @@ func (w *sessionWait) publish(b *binding, evidence uint32) {
 	w.binding = b
 	s.shown.generation.Store(b.generation)
 	s.shown.evidence.Store(evidence)
+	crash.At("session.publishing")
 	s.seq++
 	w.word = newSessionWord(b.index, w.mode, w.count, s.seq)
 	s.shown.wait.Store(uint64(w.word))

@@ -75,6 +75,7 @@ func (c *core) settleFound(d dead) bool {
 		state := memberState(e.state.Load())
 		if state.phase() == phaseJoining && c.judgeJoining(i, state) == robust.Gone {
 			e.state.CompareAndSwap(uint64(state), uint64(newMemberState(state.generation(), phaseFree, 0, 0)))
+			crash.At("settle.joining")
 		}
 	}
 	if len(d.members) == 0 {
@@ -177,6 +178,7 @@ func (c *core) settleLatches(d dead) bool {
 			return
 		}
 		done(&l)
+		crash.At("settle.latch")
 	}
 	for n := range uint64(stripeCount) {
 		free(&c.stripeAt(n).latch, int(n), (*latch).spoil)

@@ -82,6 +82,7 @@ func (c *core) spread(s *stripe, number uint64, old, level uint32) {
 		from := c.bucketAt(b)
 		i := from.Load()
 		from.Store(0)
+		crash.At("spread.detached")
 		for steps := 0; i != 0 && steps < maxSegments*segmentSlots; steps++ {
 			moved := c.slotAt(i)
 			if moved == nil {
@@ -96,6 +97,7 @@ func (c *core) spread(s *stripe, number uint64, old, level uint32) {
 		}
 	}
 	s.level.Store(level)
+	crash.At("spread.levelled")
 }
 
 // rebuild makes a stripe's chains anew from the slots, which are the truth,
@@ -105,6 +107,7 @@ func (c *core) rebuild(s *stripe, number uint64, level uint32) {
 		c.bucketAt(b).Store(0)
 	}
 	s.level.Store(level)
+	crash.At("rebuild.emptied")
 	for i := uint32(1); i < c.slotCount(); i++ {
 		t := c.slotAt(i)
 		if t == nil {
@@ -128,6 +131,7 @@ func (c *core) rebuild(s *stripe, number uint64, level uint32) {
 		head := c.chainHead(hash, level)
 		t.next.Store(head.Load())
 		head.Store(i)
+		crash.At("rebuild.linked")
 	}
 }
 

@@ -200,6 +200,7 @@ func (c *core) insertClaimed(ctx context.Context, hash uint64, name string, kind
 	crash.At("insert.live")
 	head := c.latchedHead(hash)
 	p.slot.next.Store(head.Load())
+	crash.At("insert.pointed")
 	head.Store(claimed)
 	crash.At("insert.linked")
 	l.whole = true
@@ -221,6 +222,7 @@ func (c *core) fill(claimed, rest uint32, hash uint64, name string, kind Kind) p
 	s.hash.Store(hash)
 	change(&s.extension, rest)
 	storeName(s, x, name)
+	crash.At("insert.named")
 	change(&s.records, 0)
 	change64(&s.state, 0)
 	change(&s.deadPID, 0)
@@ -233,6 +235,7 @@ func (c *core) fill(claimed, rest uint32, hash uint64, name string, kind Kind) p
 	crash.At("insert.filled")
 	// The word first: settleClaim looks for an extension of its generation only.
 	s.word.Store(uint64(robust.Free(generation)))
+	crash.At("insert.generation")
 	if x != nil {
 		x.life.Store(uint64(extensionLife(claimed, generation)))
 	}

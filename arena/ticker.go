@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"lockd/internal/crash"
 	"lockd/robust"
 )
 
@@ -178,6 +179,7 @@ func (c *core) look(q *queue, gone map[robust.Member]bool) (changed bool) {
 	case changed:
 		if agent.waited() > starvation && w.Has(robust.Waiters) && !w.Has(robust.Starved) {
 			q.slot.word.CompareAndSwap(uint64(w), uint64(w|robust.Starved))
+			crash.At("tick.starved")
 		}
 	default:
 		owner := w.Owner()

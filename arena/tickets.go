@@ -3,6 +3,7 @@ package arena
 import (
 	"sync/atomic"
 
+	"lockd/internal/crash"
 	"lockd/internal/words"
 	"lockd/robust"
 )
@@ -41,7 +42,11 @@ func changeTickets(s *slot, set, clear ticketState) {
 	for {
 		st := loadTickets(s)
 		next := st&^clear | set
-		if !st.exists() || next == st || swapTickets(s, st, next) {
+		if !st.exists() || next == st {
+			return
+		}
+		if swapTickets(s, st, next) {
+			crash.At("semaphore.flagged")
 			return
 		}
 	}

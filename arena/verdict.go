@@ -1,5 +1,7 @@
 package arena
 
+import "lockd/internal/crash"
+
 // The verdict word, in the header: whose wait was ended last. See detector.
 
 // decide names a victim in the verdict word, unless there was a verdict since
@@ -27,6 +29,7 @@ func (c *core) helpVerdict(v verdictWord) {
 	}
 	if w := sessionWord(r.wait.Load()); w != 0 && w.seq() == v.seq() {
 		markVictim(r, w)
+		crash.At("detector.helped")
 	}
 }
 
@@ -40,6 +43,7 @@ func (c *core) closeVerdict(record uint32, w sessionWord) {
 	v := verdictWord(c.head.verdict.Load())
 	if v.record() == record && v.seq() == w.seq() {
 		c.head.verdict.CompareAndSwap(uint64(v), uint64(v.next(0, 0)))
+		crash.At("session.acquitted")
 	}
 }
 

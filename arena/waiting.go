@@ -3,6 +3,7 @@ package arena
 import (
 	"time"
 
+	"lockd/internal/crash"
 	"lockd/internal/words"
 	"lockd/robust"
 )
@@ -39,6 +40,7 @@ func (c *core) recordQueue(q *queue) {
 			r.count.Store(0)
 			r.slot.Store(0)
 			r.owner.Store(0)
+			crash.At("queue.forgotten")
 		}
 		q.record = 0
 		return
@@ -48,6 +50,7 @@ func (c *core) recordQueue(q *queue) {
 		if r := c.recordAt(q.record); r != nil {
 			r.since.Store(uint64(time.Now().UnixNano()))
 			r.slot.Store(q.key.index)
+			crash.At("queue.recorded")
 		}
 	}
 	if r := c.recordAt(q.record); r != nil {
@@ -61,6 +64,7 @@ func (c *core) claimRecord(kind recordKind) uint32 {
 	for range recordSearch {
 		i := c.head.recordHand.Add(1) % records
 		if r := c.recordAt(i); r != nil && r.owner.Load() == 0 && r.owner.CompareAndSwap(0, owner) {
+			crash.At("record.claimed")
 			return i
 		}
 	}
@@ -72,6 +76,7 @@ func (c *core) claimAnyRecord(kind recordKind) uint32 {
 	owner := recordOwner(c.member, kind)
 	for i := uint32(1); i < c.segments()*segmentRecords; i++ {
 		if r := c.recordAt(i); r != nil && r.owner.Load() == 0 && r.owner.CompareAndSwap(0, owner) {
+			crash.At("record.found")
 			return i
 		}
 	}

@@ -141,6 +141,7 @@ func (c *core) drain(q request, b *binding) error {
 		// Readers look for W after they have left, and this looks at them
 		// after W is set.
 		b.slot.state.Store(uint64(c.self | robust.Waiters))
+		crash.At("drain.flagged")
 		waited = true
 		if err := c.drainCell(q, b.slot, x); err != nil {
 			return err
@@ -148,6 +149,7 @@ func (c *core) drain(q request, b *binding) error {
 	}
 	if waited {
 		b.slot.state.Store(uint64(c.self))
+		crash.At("drain.done")
 	}
 	return nil
 }
@@ -189,6 +191,7 @@ func (c *core) drainCell(q request, s *slot, x *record) error {
 		}
 		crash.At("drain.sleep")
 		c.muxer.sleep(futex.High(&x.counts), n.high(), &d.nudged)
+		crash.At("drain.woken")
 	}
 }
 

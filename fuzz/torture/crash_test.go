@@ -45,7 +45,7 @@ var situations = []situation{
 // have to mend.
 var firstDeaths = []string{
 	"acquire.taken:9", "insert.live:3", "enqueue.wanted:2", "grant.given:2", "exclude.drained:2", "evict.word:2", "reclaim.taken:1",
-	"insert.claimed:5", "semaphore.taken:9", "end.closed:1", "cell.claimed:2", "open.opened:3", "letgo.freed:1", "create.linked:1",
+	"insert.claimed:5", "semaphore.taken:9", "end.closed:1", "cell.claimed:2", "open.opened:3", "letgo.freed:1", "make.linked:1",
 	"retire.closed:1", "rebuild.slot:1", "settle.frees:1", "mend.words:1", "resize.extended:1", "read.waiting:1",
 }
 
@@ -62,8 +62,8 @@ func TestCrashMatrix(t *testing.T) {
 	points := pointsInSources(t)
 	if !*fullMatrix { // a sample of them
 		sample := points[:0]
-		for i := range len(points) / 4 {
-			sample = append(sample, points[4*i])
+		for i := range len(points) / 6 {
+			sample = append(sample, points[6*i])
 		}
 		points = sample
 	}
@@ -109,9 +109,9 @@ func TestCrashMatrix(t *testing.T) {
 	if *fullMatrix && len(missed) > 0 {
 		t.Logf("never come to by workers: %v", missed)
 	}
-	// Some need two processes to meet within nanoseconds; package arena's tests
-	// have a registry that misses none.
-	if most := len(points) / 2; len(missed) > most || *fullMatrix && len(missed) > most/2 {
+	// Some need two processes to meet within nanoseconds, or do what workers do
+	// not; arena's TestKilledAtEveryStep has a registry that misses none.
+	if most := len(points) * 3 / 4; len(missed) > most || *fullMatrix && len(missed) > most/2 {
 		t.Errorf("%d points are never come to: %v", len(missed), missed)
 	}
 }
