@@ -125,6 +125,7 @@ func (c *core) tryJoin(index uint16) (bool, error) {
 	m.startTime.Store(c.identity.StartTime)
 	m.joined.Store(uint64(time.Now().UnixNano()))
 	m.uid.Store(uint32(os.Geteuid()))
+	m.sentinel.Store(0) // or what the kernel made of the last member's
 	storeText(m.label[:], c.options.Label)
 	crash.At("join.filled")
 	m.state.Store(uint64(newMemberState(generation, phaseLive, flags, c.identity.PID)))
@@ -213,7 +214,11 @@ func (c *core) judgePeer(p peer) robust.Verdict {
 	if p.state.flags()&flagNoByte == 0 {
 		probe = func() robust.Verdict { return c.bytes.Probe(int(p.member.Index)) }
 	}
-	return robust.Judge(p.identity, probe, p.state.flags()&flagByteOnly != 0)
+	judge := robust.Judge
+	if robust.Fallen(c.memberAt(p.member.Index).sentinel.Load()) {
+		judge = robust.JudgeFallen
+	}
+	return judge(p.identity, probe, p.state.flags()&flagByteOnly != 0)
 }
 
 // judgeJoining is for an entry whose process may have died before it was

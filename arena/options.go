@@ -21,7 +21,7 @@ type Options struct {
 	// file has raises the file's limit; one that asks for less, or says 0, leaves it.
 	MaxLocks int
 	// Label says what this process is, for the inspector and for heirs, in at
-	// most 72 bytes; longer ones are cut. Empty means the program's name. The
+	// most 64 bytes; longer ones are cut. Empty means the program's name. The
 	// first Open of an arena in a process decides.
 	Label string
 	// Patience is how long calls wait, and what they say meanwhile, unless
