@@ -69,7 +69,8 @@ var robustHeads = struct {
 //
 // No thread is spent on it: any of the runtime's will do, for those do not end.
 // Only if that has a robust list already, as the C library gives to each
-// thread in a program that uses cgo, the sentinel gets a thread of its own.
+// thread in a program that uses cgo, the sentinel gets a thread of its own, for
+// a thread has one list: not the first, nor one with a mutex on its list.
 func PostSentinel(word *atomic.Uint32) *Sentinel {
 	s := &Sentinel{word: word, posted: make(chan struct{}), quit: make(chan struct{})}
 	s.ended.Go(s.serve)
@@ -117,7 +118,7 @@ type service int
 
 const (
 	freeThread  service = iota // beside all else that it does
-	takenThread                // not at all: it serves another
+	takenThread                // not at all: it serves another, or has to stay what it is
 	ownThread                  // if it does nothing else from now on
 )
 
@@ -126,7 +127,8 @@ func (s *Sentinel) post() service {
 	if feature.RobustList.Off() {
 		return freeThread
 	}
-	var had, size uintptr
+	var had *robustHead // ours, or the C library's, which looks the same up to the entry
+	var size uintptr
 	// SAFETY: the kernel writes two words to the stack, which does not move
 	// meanwhile.
 	if _, _, errno := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, 0,
@@ -138,7 +140,7 @@ func (s *Sentinel) post() service {
 	var head *robustHead
 	for h, inUse := range robustHeads.inUse {
 		switch {
-		case address(h) != had:
+		case h != had:
 		case inUse:
 			return takenThread
 		default:
@@ -148,8 +150,13 @@ func (s *Sentinel) post() service {
 	service := freeThread
 	if head == nil {
 		head = &robustHead{}
-		if had != 0 {
+		if had != nil {
 			service = ownThread
+			// A robust mutex that this thread holds would be forgotten; and
+			// the first thread, which cannot end before the process, is lost.
+			if had.first.Load() != address(had) || had.pending != 0 || unix.Gettid() == unix.Getpid() {
+				return takenThread
+			}
 		}
 	}
 	head.first.Store(address(head)) // nothing, until all is in place

@@ -3,6 +3,8 @@ package robust
 import (
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -97,6 +99,95 @@ func TestSentinelFalls(t *testing.T) {
 	if v := words[1].Load(); v != 0 {
 		t.Errorf("the one that was withdrawn: %#x", v)
 	}
+}
+
+// A thread has one list. Where the C library uses it, its threads keep theirs,
+// but for one a sentinel, on which nothing else runs from then on.
+func TestSentinelLeavesOtherLists(t *testing.T) {
+	words, _ := sharedWords(t)
+	before := robustLists(t)
+	first := before[os.Getpid()]
+	theirs := first != 0
+	robustHeads.mu.Lock()
+	for h := range robustHeads.inUse {
+		theirs = theirs && address(h) != first
+	}
+	robustHeads.mu.Unlock()
+	var posted [3]*Sentinel
+	serves := make(map[int]bool)
+	for i := range posted {
+		posted[i] = PostSentinel(&words[i])
+		defer posted[i].Withdraw()
+		<-posted[i].posted
+		serves[int(words[i].Load()&^sentinelWaiters)] = true
+	}
+	for tid, list := range robustLists(t) {
+		if was, known := before[tid]; known && list != was && !serves[tid] {
+			t.Errorf("thread %d had the list %#x and has %#x", tid, was, list)
+		}
+	}
+	if theirs && serves[os.Getpid()] {
+		t.Error("the C library's first thread is taken")
+	}
+}
+
+func robustLists(t testing.TB) map[int]uintptr {
+	t.Helper()
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Skip(err)
+	}
+	lists := make(map[int]uintptr)
+	for _, task := range tasks {
+		tid, _ := strconv.Atoi(task.Name())
+		var list, size uintptr
+		if _, _, errno := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, uintptr(tid),
+			uintptr(unsafe.Pointer(&list)), uintptr(unsafe.Pointer(&size))); errno == 0 {
+			lists[tid] = list
+		}
+	}
+	return lists
+}
+
+// A thread that holds a robust mutex of the C library stays what it is.
+func TestSentinelPassesOverHolders(t *testing.T) {
+	words, _ := sharedWords(t)
+	done := make(chan struct{})
+	var look func()
+	look = func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			go look() // on another, as this one is kept
+			<-done
+			runtime.UnlockOSThread()
+			return
+		}
+		defer close(done) // and with it the thread ends, list and all
+		held, list := &robustHead{}, &robustHead{}
+		list.first.Store(address(held))
+		held.first.Store(address(list))
+		if setRobustList(list) != 0 {
+			return
+		}
+		s := &Sentinel{word: &words[0]}
+		if got := s.post(); got != takenThread {
+			t.Errorf("with a mutex on the list: %v", got)
+		}
+		list.first.Store(address(list))
+		list.pending = address(held)
+		if got := s.post(); got != takenThread {
+			t.Errorf("with one about to come or go: %v", got)
+		}
+		list.pending = 0
+		if got := s.post(); got != ownThread {
+			t.Errorf("with none: %v", got)
+		}
+		forget(s.head)
+		runtime.KeepAlive(list)
+		runtime.KeepAlive(held)
+	}
+	go look()
+	<-done
 }
 
 func TestSentinelSwitchedOff(t *testing.T) {
