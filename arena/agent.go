@@ -193,7 +193,7 @@ func (c *core) watch(owner robust.Member) bool {
 	}
 	id := robust.Identity{PID: state.pid(), PIDNS: e.pidNS.Load(), PidfdInode: e.pidfd.Load(), StartTime: e.startTime.Load()}
 	key := uint64(owner.Generation)<<16 | uint64(owner.Index)
-	return c.watcher.WatchSentinel(key, id, &e.sentinel, c.peerGone)
+	return c.watcher.WatchSentinel(key, id, c.sentinelOf(owner, state), c.peerGone)
 }
 
 func (c *core) peerGone(uint64) {

@@ -93,7 +93,7 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 		m.bytes.Unmap()
 		return nil, err
 	}
-	if !o.ByteOnly {
+	if !o.ByteOnly && !o.FullExit {
 		c.sentinel = robust.PostSentinel(&c.memberAt(c.member.Index).sentinel)
 	}
 	c.raiseLimit(o)

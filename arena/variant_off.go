@@ -37,4 +37,5 @@ const (
 	variantFreeFirst         = false // the dead's entries are freed before what they held is given back
 	variantOvertakeQueue     = false // a newcomer takes tickets though others wait for some
 	variantTrustIndex        = false // an index in the file is believed
+	variantIgnoreFullExit    = false // who asked to be gone only after its full exit is gone before
 )

@@ -38,6 +38,7 @@ var (
 	variantFreeFirst         = variant("free-first")
 	variantOvertakeQueue     = variant("overtake-queue")
 	variantTrustIndex        = variant("trust-index")
+	variantIgnoreFullExit    = variant("ignore-full-exit")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }
