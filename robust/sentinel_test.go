@@ -151,6 +151,9 @@ func robustLists(t testing.TB) map[int]uintptr {
 
 // A thread that holds a robust mutex of the C library stays what it is.
 func TestSentinelPassesOverHolders(t *testing.T) {
+	if len(robustLists(t)) == 0 {
+		t.Skip("needs get_robust_list")
+	}
 	words, _ := sharedWords(t)
 	done := make(chan struct{})
 	var look func()
