@@ -41,6 +41,7 @@ func init() {
 		if len(args) > 2 {
 			o.MaxLocks, _ = strconv.Atoi(args[2])
 		}
+		o.FullExit = os.Getenv(fullExitVariable) != ""
 		act(args[0], o)
 	}
 	roles["executed"] = func([]string) {
@@ -54,6 +55,9 @@ func init() {
 
 // roleVariable is the one that package proc passes roles in.
 const roleVariable = "LOCKD_TEST_ROLE"
+
+// fullExitVariable has an actor ask for [Options.FullExit].
+const fullExitVariable = "LOCKD_TEST_FULL_EXIT"
 
 var quiet = slog.New(slog.DiscardHandler)
 

@@ -48,8 +48,8 @@ func (c *core) represent(r request, b *binding, q *queue, w *waiter) (outcome, e
 		past := variantWatchPastOwner && met != (robust.Member{}) && word.Owner() != met
 		if owner := word.Owner(); !word.IsFree() && !past && (nudged || owner != met) {
 			met = owner
-			if c.meet(owner, nudged) == robust.Gone {
-				if out := c.reclaim(b, word); out != busy {
+			if p, verdict := c.meet(owner, nudged); verdict == robust.Gone {
+				if out := c.inherit(b, word, p); out != busy {
 					if out == taken {
 						c.succeed(b, q)
 					} else {
@@ -168,18 +168,17 @@ func wakeable(err error) bool {
 // meet sees to it that the owner's death will be noticed. It judges only when
 // there is a reason to: somebody said so, or it cannot be watched. Deaths that
 // a pidfd does not tell (exec, other pid namespaces) the ticker looks for.
-func (c *core) meet(owner robust.Member, nudged bool) robust.Verdict {
+func (c *core) meet(owner robust.Member, nudged bool) (peer, robust.Verdict) {
 	if nudged {
-		_, verdict := c.judge(owner)
+		p, verdict := c.judge(owner)
 		if verdict != robust.Alive {
-			return verdict
+			return p, verdict
 		}
 	}
 	if c.watch(owner) {
-		return robust.Alive
+		return peer{member: owner}, robust.Alive
 	}
-	_, verdict := c.judge(owner)
-	return verdict
+	return c.judge(owner)
 }
 
 // watch has the owner's end told to every agent of this process.
@@ -194,7 +193,7 @@ func (c *core) watch(owner robust.Member) bool {
 	}
 	id := robust.Identity{PID: state.pid(), PIDNS: e.pidNS.Load(), PidfdInode: e.pidfd.Load(), StartTime: e.startTime.Load()}
 	key := uint64(owner.Generation)<<16 | uint64(owner.Index)
-	return c.watcher.Watch(key, id, c.peerGone)
+	return c.watcher.WatchSentinel(key, id, c.sentinelOf(owner, state), c.peerGone)
 }
 
 func (c *core) peerGone(key uint64) {

@@ -45,6 +45,7 @@ type core struct {
 	ranges   rangeSight
 	muxer    muxer
 	watcher  *robust.Watcher
+	sentinel *robust.Sentinel // nil if nobody would look at it
 	ticker   ticker
 	settling settling
 	sessions sessionBook
@@ -93,6 +94,9 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 	if err := c.join(); err != nil {
 		m.bytes.Unmap()
 		return nil, err
+	}
+	if !o.ByteOnly && !o.FullExit {
+		c.sentinel = robust.PostSentinel(&c.memberAt(c.member.Index).sentinel)
 	}
 	c.raiseLimit(o)
 	c.ticker.init(c)
@@ -155,6 +159,9 @@ func (c *core) detach(inOrder bool) error {
 	c.settling.stop()
 	c.watcher.Close()
 	c.muxer.stop()
+	if c.sentinel != nil {
+		c.sentinel.Withdraw()
+	}
 
 	replaced := c.checkReplaced()
 	mapped := c.mapped.Load()

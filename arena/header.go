@@ -11,7 +11,7 @@ import (
 const layoutHash uint64 = formatVersion<<56 |
 	headerSize<<40 ^ stripeCount<<36 ^ memberEntries<<28 ^ memberSize<<24 ^
 	segmentSlots<<16 ^ segmentRecords<<12 ^ segmentBuckets<<8 ^
-	slotSize<<4 ^ recordSize ^ inlineName<<20 ^ maxSegments<<32
+	slotSize<<4 ^ recordSize ^ inlineName<<20 ^ maxSegments<<32 ^ memberLabel<<48
 
 // headerImage is the first page of a new file.
 func headerImage(boot [16]byte, seed, created uint64, limit uint32) []byte {

@@ -120,9 +120,11 @@ type member struct {
 	bell      atomic.Uint32                  // 44  futex word: a request of this member was answered; who answered adds
 	answered  atomic.Uint64                  // 48  a hint to the request; see calls
 	label     [memberLabel / 8]atomic.Uint64 // 56
+	sentinel  atomic.Uint32                  // 120 futex word: the kernel marks it when a thread of this member ends; see robust.Sentinel
+	_         uint32
 }
 
-const memberLabel = 72
+const memberLabel = 64
 
 // slot is one named lock. Its first line holds the owner word and what is
 // written when a name comes or goes or an owner dies; the name follows, then
@@ -325,6 +327,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Sizeof(extension{})-slotSize]
 	_ = [1]struct{}{}[unsafe.Sizeof(record{})-recordSize]
 	_ = [1]struct{}{}[unsafe.Offsetof(member{}.bell)-44]
+	_ = [1]struct{}{}[unsafe.Offsetof(member{}.sentinel)-120]
 	_ = [1]struct{}{}[unsafe.Sizeof(ticketRecord{})-recordSize]
 	_ = [1]struct{}{}[unsafe.Offsetof(ticketRecord{}.words)-24]
 	_ = [1]struct{}{}[unsafe.Sizeof(requestRecord{})-recordSize]

@@ -134,11 +134,12 @@ func (c *core) attendGate(r *reading, met *robust.Member, nudged bool) bool {
 		return false
 	}
 	*met = owner
-	if c.meet(owner, nudged) != robust.Gone {
+	p, verdict := c.meet(owner, nudged)
+	if verdict != robust.Gone {
 		return false
 	}
 	*met = robust.Member{}
-	if p, verdict := c.judge(owner); verdict == robust.Gone && c.seize(s, w, p) {
+	if c.seize(s, w, p) {
 		c.letGo(r.index, s)
 	}
 	return true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,7 @@ const (
 	flagByteOnly    = 1 // judged by its byte alone
 	flagLeftInOrder = 2 // what it holds passes on without being abandoned
 	flagNoByte      = 4 // its file system has no OFD locks: judged by its pid alone
+	flagFullExit    = 8 // gone when the kernel has taken down all of it, not before
 )
 
 // memberState is the word that says what a member entry is.
@@ -110,6 +112,9 @@ func (c *core) tryJoin(index uint16) (bool, error) {
 	if c.options.ByteOnly {
 		flags |= flagByteOnly
 	}
+	if c.options.FullExit {
+		flags |= flagFullExit
+	}
 	if !c.hasByte {
 		flags |= flagNoByte
 	}
@@ -125,6 +130,7 @@ func (c *core) tryJoin(index uint16) (bool, error) {
 	m.startTime.Store(c.identity.StartTime)
 	m.joined.Store(uint64(time.Now().UnixNano()))
 	m.uid.Store(uint32(os.Geteuid()))
+	m.sentinel.Store(0) // or what the kernel made of the last member's
 	storeText(m.label[:], c.options.Label)
 	crash.At("join.filled")
 	m.state.Store(uint64(newMemberState(generation, phaseLive, flags, c.identity.PID)))
@@ -213,7 +219,20 @@ func (c *core) judgePeer(p peer) robust.Verdict {
 	if p.state.flags()&flagNoByte == 0 {
 		probe = func() robust.Verdict { return c.bytes.Probe(int(p.member.Index)) }
 	}
-	return robust.Judge(p.identity, probe, p.state.flags()&flagByteOnly != 0)
+	judge := robust.Judge
+	if s := c.sentinelOf(p.member, p.state); s != nil && robust.Fallen(s.Load()) {
+		judge = robust.JudgeFallen
+	}
+	return judge(p.identity, probe, p.state.flags()&flagByteOnly != 0)
+}
+
+// sentinelOf is where a member's end may show early, nil if it asked that only
+// its full exit counts. What somebody wrote there all the same is not looked at.
+func (c *core) sentinelOf(m robust.Member, state memberState) *atomic.Uint32 {
+	if state.flags()&flagFullExit != 0 && !variantIgnoreFullExit {
+		return nil
+	}
+	return &c.memberAt(m.Index).sentinel
 }
 
 // judgeJoining is for an entry whose process may have died before it was

@@ -21,7 +21,7 @@ type Options struct {
 	// file has raises the file's limit; one that asks for less, or says 0, leaves it.
 	MaxLocks int
 	// Label says what this process is, for the inspector and for heirs, in at
-	// most 72 bytes; longer ones are cut. Empty means the program's name. The
+	// most 64 bytes; longer ones are cut. Empty means the program's name. The
 	// first Open of an arena in a process decides.
 	Label string
 	// Patience is how long calls wait, and what they say meanwhile, unless
@@ -38,6 +38,14 @@ type Options struct {
 	// counts as alive as long as anybody has its open file description, also
 	// commands that inherited it. The first Open of an arena in a process decides.
 	ByteOnly bool
+	// FullExit asks that what this process holds pass on, if it dies, only when
+	// the kernel has taken down all of it: closed what it had open (ports, file
+	// locks, devices), signalled the children that are to die with it, and
+	// freed its memory, which takes 26 ms a GiB. Without it an heir can be there
+	// as soon as no thread of this process can run any more, which is enough for
+	// what is in memory and in files. The first Open of an arena in a process
+	// decides.
+	FullExit bool
 	// TrackHold counts what this process does with mutexes, and exclusively or
 	// upgradably with rwmutexes: acquisitions, those that had to wait, and how
 	// long they were held; LockInfo.Tally shows it. The numbers of all

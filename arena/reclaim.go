@@ -22,6 +22,11 @@ func (c *core) reclaim(b *binding, w robust.Word) outcome {
 	if verdict != robust.Gone {
 		return busy
 	}
+	return c.inherit(b, w, p)
+}
+
+// inherit is reclaim of whom the caller has judged.
+func (c *core) inherit(b *binding, w robust.Word, p peer) outcome {
 	c.passRobberies(b.index, b.slot, p.member)
 	c.passing.Lock()
 	defer c.passing.Unlock()

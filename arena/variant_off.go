@@ -46,4 +46,5 @@ const (
 	variantKeepTally      = false // a name that leaves the table leaves its counts there
 	variantTrustTally     = false // whatever counts a slot leads to are taken for its own
 	variantRobAnyone      = false // who looked, and decided whom to rob, robs whoever holds it by then
+	variantIgnoreFullExit = false // who asked to be gone only after its full exit is gone before
 )

@@ -47,6 +47,7 @@ var (
 	variantKeepTally      = variant("keep-tally")
 	variantTrustTally     = variant("trust-tally")
 	variantRobAnyone      = variant("rob-anyone")
+	variantIgnoreFullExit = variant("ignore-full-exit")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }

@@ -182,7 +182,7 @@ func (c *core) drainCell(q request, s *slot, x *record) error {
 		}
 		if m := ownerOfRecord(owner); m != c.member && (nudged || m != met) {
 			met = m
-			if !variantSharedReaderCount && c.meet(m, nudged) == robust.Gone {
+			if _, verdict := c.meet(m, nudged); !variantSharedReaderCount && verdict == robust.Gone {
 				c.bury(nil, x, owner)
 				met = robust.Member{}
 				continue

@@ -49,6 +49,10 @@ func (v Verdict) String() string {
 // A member that is judged by its byte only (byByteOnly), because others
 // inherit its descriptor and with it what it holds, is what its byte is.
 func Judge(id Identity, byteHeld func() Verdict, byByteOnly bool) Verdict {
+	return judge(id, byteHeld, byByteOnly, JudgePID)
+}
+
+func judge(id Identity, byteHeld func() Verdict, byByteOnly bool, judgePID func(Identity) Verdict) Verdict {
 	byByte := Unknown
 	if byteHeld != nil {
 		byByte = byteHeld()
@@ -56,7 +60,7 @@ func Judge(id Identity, byteHeld func() Verdict, byByteOnly bool) Verdict {
 	if byByte == Gone || byByteOnly || variantJudgeByByte {
 		return byByte
 	}
-	return combine(byByte, JudgePID(id))
+	return combine(byByte, judgePID(id))
 }
 
 // combine joins two witnesses of which neither lies when it says Gone.

@@ -38,6 +38,7 @@ var roles = map[string]func(){
 	"time-shift": timeShift,
 	"shifted":    shifted,
 	"starved":    starved,
+	"sentry":     sentry,
 }
 
 func init() {

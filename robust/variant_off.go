@@ -11,4 +11,6 @@ const (
 	variantJudgeByByte      = false // the byte alone tells who is gone: a forked child keeps it
 	variantJudgeForeigners  = false // a pid of another namespace is looked up in one's own
 	variantReadersAreAlive  = false // a lock for reading on a byte makes its member look alive
+	variantBelieveSentinel  = false // whose sentinel has fallen is taken for gone
+	variantBelieveProc      = false // whose threads procfs shows without memory is taken for gone
 )

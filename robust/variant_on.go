@@ -12,6 +12,8 @@ var (
 	variantJudgeByByte      = variant("judge-by-byte")
 	variantJudgeForeigners  = variant("judge-foreigners")
 	variantReadersAreAlive  = variant("readers-are-alive")
+	variantBelieveSentinel  = variant("believe-sentinel")
+	variantBelieveProc      = variant("believe-proc")
 )
 
 func variant(name string) bool { return os.Getenv("LOCKD_VARIANT") == name }

@@ -3,9 +3,12 @@ package robust
 import (
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lockd/futex"
 )
 
 // retryAfter keeps a peer that cannot be watched from costing a system call
@@ -24,11 +27,14 @@ type Watcher struct {
 	refused map[uint64]refusal
 	ring    watch // its neighbours: the most (older) and the least (newer) recently met
 	closed  bool
+	vigil   vigil
 }
 
 type watch struct {
 	key          uint64
 	id           Identity
+	sentinel     *atomic.Uint32 // may be nil
+	looked       bool           // at the sentinel, since it has fallen
 	notify       func(key uint64)
 	pidfd        *os.File
 	newer, older *watch
@@ -68,6 +74,14 @@ func NewWatcher(limit int) *Watcher {
 // not try that one again for 100 ms. The caller then has to look by itself
 // from time to time.
 func (w *Watcher) Watch(key uint64, id Identity, notify func(key uint64)) bool {
+	return w.WatchSentinel(key, id, nil, notify)
+}
+
+// WatchSentinel is Watch of a process that may have posted a sentinel at this
+// word, which stays mapped until [Watcher.Close] has returned. The proof is
+// then that of [JudgeFallen] for a process whose sentinel has fallen, so the
+// news comes sooner. While a Watcher has such watches it takes one thread.
+func (w *Watcher) WatchSentinel(key uint64, id Identity, sentinel *atomic.Uint32, notify func(key uint64)) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 
@@ -94,7 +108,7 @@ func (w *Watcher) Watch(key uint64, id Identity, notify func(key uint64)) bool {
 	case verdict == Gone:
 		w.running.Go(func() { notify(key) })
 		return true
-	case verdict == Unknown || !w.start(key, id, notify, fd):
+	case verdict == Unknown || !w.start(&watch{key: key, id: id, sentinel: sentinel, notify: notify}, fd):
 		w.refuse(key, id)
 		return false
 	}
@@ -122,12 +136,13 @@ func (w *Watcher) Close() {
 		w.drop(p)
 	}
 	clear(w.refused)
+	w.disturb()
 	w.mu.Unlock()
 	w.running.Wait()
 }
 
 // start owns fd from here on.
-func (w *Watcher) start(key uint64, id Identity, notify func(uint64), fd int) bool {
+func (w *Watcher) start(p *watch, fd int) bool {
 	file := os.NewFile(uintptr(fd), "pidfd")
 	conn, err := file.SyscallConn()
 	if err != nil || file.SetReadDeadline(time.Time{}) != nil { // not taken by the poller
@@ -137,31 +152,47 @@ func (w *Watcher) start(key uint64, id Identity, notify func(uint64), fd int) bo
 	if len(w.watches) == w.limit {
 		w.drop(w.ring.newer)
 	}
-	p := &watch{key: key, id: id, notify: notify, pidfd: file}
-	w.watches[key] = p
+	p.pidfd = file
+	w.watches[p.key] = p
 	w.link(p)
+	if p.sentinel != nil && canTellExited() && futex.HasWaitAny() {
+		w.attend()
+	}
 	w.running.Go(func() {
 		verdict := Unknown
 		conn.Read(func(fd uintptr) bool {
 			verdict = pollPidfd(int(fd))
 			return verdict != Alive
 		})
-		if w.finish(p) && verdict == Gone {
-			notify(key)
+		if verdict == Gone {
+			w.tell(p)
+		} else if w.finish(p) {
+			p.pidfd.Close()
 		}
 	})
 	return true
 }
 
-// finish reports whether p was still wanted: of drop and the process's end,
-// whichever gets the mutex first decides whether notify is called.
+// tell says that p's process is gone, if that is still wanted. Whoever waits
+// for the news goes first.
+func (w *Watcher) tell(p *watch) {
+	if w.finish(p) {
+		p.notify(p.key)
+		p.pidfd.Close()
+	}
+}
+
+// finish ends p and reports whether it was still wanted: of drop and the
+// process's end, whichever gets the mutex first decides whether notify is
+// called.
 func (w *Watcher) finish(p *watch) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.watches[p.key] != p {
 		return false
 	}
-	w.drop(p)
+	delete(w.watches, p.key)
+	w.unlink(p)
 	return true
 }
 

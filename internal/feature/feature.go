@@ -22,6 +22,9 @@ var (
 	OFDLocks   = named("ofd_locks")   // Linux 3.15: record locks owned by an open file description
 	TmpFile    = named("o_tmpfile")   // Linux 3.11: a file without a name until it is complete
 	Fallocate  = named("fallocate")   // space promised before it is written
+
+	RobustList      = named("robust_list")      // Linux 2.6.17: a word that the kernel marks when a thread ends
+	ProcessMrelease = named("process_mrelease") // Linux 5.15: tells that no thread of a process has memory
 )
 
 // Names are the names of all features.
@@ -38,6 +41,14 @@ var features []*Feature
 type Feature struct {
 	name string
 	off  atomic.Bool
+}
+
+// String is the name by which LOCKD_FEATURES_OFF knows f.
+func (f *Feature) String() string {
+	if f == nil {
+		return ""
+	}
+	return f.name
 }
 
 // Off reports whether f must be treated as missing. That it is not off says

@@ -42,7 +42,7 @@ func TestSetOff(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	const inside = "LOCKD_FEATURE_TEST_INSIDE"
 	if os.Getenv(inside) != "" {
-		for _, f := range []*Feature{FutexWaitv, PidfdOpen, Pidfs, OFDLocks, TmpFile, Fallocate} {
+		for _, f := range []*Feature{FutexWaitv, PidfdOpen, Pidfs, OFDLocks, TmpFile, Fallocate, RobustList, ProcessMrelease} {
 			if want := f == Pidfs || f == TmpFile; f.Off() != want {
 				t.Errorf("%s off: %v, want %v", f.name, f.Off(), want)
 			}

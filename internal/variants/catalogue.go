@@ -75,6 +75,12 @@ var Catches = []Catch{
 	{Variant: "judge-foreigners", Package: "robust", Test: "TestJudgePIDOfAnotherNamespace"},
 	{Variant: "readers-are-alive", Package: "robust", Test: "TestProbeIgnoresReaders"},
 
+	{Variant: "believe-sentinel", Package: "arena", Test: "TestNobodyWritesAfterTheHeir"},
+	{Variant: "believe-proc", Package: "arena", Test: "TestThreadsThatComeAndGo"},
+	{Variant: "believe-sentinel", Package: "arena", Test: "TestOwnerOutlivesItsSentinel"},
+	{Variant: "believe-sentinel", Package: "arena", Test: "TestNobodyWritesAfterTheVerdict"},
+	{Variant: "ignore-full-exit", Package: "arena", Test: "TestFullExit"},
+
 	{Variant: "trust-index", Package: "arena", Test: "TestDecodeAnything"},
 	{Variant: "trust-index", Package: "fuzz", Test: "FuzzDecode"},
 }
