@@ -2,6 +2,7 @@ package arena
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -89,11 +90,8 @@ func (c ticketCrash) run(t *testing.T, name, binary, point string) {
 	expectInUse(t, s, crashTickets)
 	release(t, all)
 	expectInUse(t, s, 0)
-	again := a.Semaphore("short-lived", 12)
-	if _, err := again.Tickets(); err != nil || !alive(again) {
-		again = a.Semaphore("short-lived", 12) // the dead had destroyed it as good as done
-	}
-	release(t, acquire(t, again, 12))
+	again, all := remade(t, a, "short-lived", 12)
+	release(t, all)
 	for _, last := range []*Semaphore{again, s} {
 		if err := last.Destroy(ctx); err != nil {
 			t.Error(err)
@@ -134,15 +132,20 @@ func startTicketRivals(t *testing.T, s *Semaphore) (halt func()) {
 	})
 }
 
-// alive tells whether the semaphore is not destroyed once the latch, if a dead
-// had it, is mended.
-func alive(s *Semaphore) bool {
-	t, ok := s.TryAcquire(12)
-	if ok {
-		t.Release()
+// remade takes all tickets of a semaphore that the dead may have destroyed as
+// good as done: whoever settles him ends that, sooner or later.
+func remade(t *testing.T, a *Arena, name string, tickets int) (*Semaphore, Tickets) {
+	t.Helper()
+	for ctx := within(t); ; {
+		s := a.Semaphore(name, tickets)
+		all, err := s.Acquire(ctx, tickets)
+		if err == nil {
+			return s, all
+		}
+		if !errors.Is(err, ErrDestroyed) {
+			t.Fatal(err)
+		}
 	}
-	_, err := s.Tickets()
-	return err == nil
 }
 
 // expectNoTickets fails the test if destroyed semaphores have left tickets.
