@@ -230,6 +230,11 @@ var meddling = []string{
 	"SYS_PROCESS_MADVISE", "SYS_PROCESS_MRELEASE", "SYS_PROCESS_VM_READV", "SYS_PROCESS_VM_WRITEV", "SYS_PTRACE",
 }
 
+// askedOfTheDying is one of them in the one place where it may be: of a process
+// that lives it takes nothing, of one that is being killed the memory, which
+// goes anyway.
+var askedOfTheDying = map[string]string{"SYS_PROCESS_MRELEASE": "exited.go"}
+
 // What the arena's file says leads to no signal, whoever wrote it, and to no
 // look into another process: nothing that is linked into a program which locks
 // can do that. To kill with signal 0, which is none, is a variant's.
@@ -251,6 +256,9 @@ func TestSourcesSignalNobody(t *testing.T) {
 			}
 			seen++
 			for _, found := range meddles(file) {
+				if askedOfTheDying[found.Sel.Name] == filepath.Base(path) {
+					continue
+				}
 				t.Errorf("%v: %s", set.Position(found.Pos()), found.Sel.Name)
 			}
 		}
