@@ -60,7 +60,9 @@ func (s *settling) owe(why reasons) {
 
 // due takes the reasons there are, but for the deaths that are settled: an entry
 // is freed when all that its member had is given back. Many may learn of one
-// death, some of them late.
+// death, some of them late. Those that are left no pass has settled that came
+// by since: its settler could not tell that they are dead, as one of another
+// user, who may not look closely at who is ending.
 func (s *settling) due() (why reasons) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +122,7 @@ func (s *settling) run() {
 			return
 		}
 		before, why := s.found.Load(), s.due()
-		settled := !own && (why.none() || s.passed()) || c.settleUnlessAnother(!own)
+		settled := !own && (why.none() || len(why.deaths) == 0 && s.passed()) || c.settleUnlessAnother(!own)
 		if !settled {
 			s.owe(why)
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -44,9 +45,15 @@ const (
 )
 
 // interruptible is a context that ends with what ends a process, for verbs that
-// then have something to put in order.
+// then have something to put in order. What nohup, or a shell for what it runs in
+// the background, has told the process to ignore does not end it: who asks for a
+// signal gets it though it was ignored.
 func interruptible(more ...os.Signal) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), append(more, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)...)
+	ends := slices.DeleteFunc(append(more, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP), signal.Ignored)
+	if len(ends) == 0 { // which would ask for all
+		return context.WithCancel(context.Background())
+	}
+	return signal.NotifyContext(context.Background(), ends...)
 }
 
 // tool is one call of the command.

@@ -89,3 +89,30 @@ func TestSemInterrupted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Under nohup the end of a terminal is none of what waits there.
+func TestSemNotHungUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	a, err := arena.Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	held, err := a.Semaphore("gpu", 2).Acquire(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startWith(t, func(c *exec.Cmd) {
+		c.Path = "/bin/sh"
+		c.Args = append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`}, c.Args...)
+	}, asTool, "sem", path, "destroy", "gpu")
+	eventually(t, "it waits", func() bool { return waitersOf(path, "gpu") == 1 })
+	p.Process.Signal(syscall.SIGHUP)
+	p.silent()
+	if err := held.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.exit(); code != exitFine || p.complaints() != "" {
+		t.Errorf("exit code %d, %s", code, p.complaints())
+	}
+}

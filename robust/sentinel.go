@@ -67,7 +67,8 @@ var robustHeads = struct {
 // mapped until Withdraw has returned, and 0. It returns at once; if the kernel
 // or a seccomp filter will not have it, nothing more happens.
 //
-// No thread is spent on it: any of the runtime's will do, for those do not end.
+// No thread is spent on it: any of the runtime's will do, for those do not end,
+// if it serves no other: with many sentinels there are as many threads.
 // Only if that has a robust list already, as the C library gives to each
 // thread in a program that uses cgo, the sentinel gets a thread of its own, for
 // a thread has one list: not the first, nor one with a mutex on its list.

@@ -305,3 +305,57 @@ func TestJudgeFallenTable(t *testing.T) {
 	c.cmd.Wait()
 	expect(t, "reaped", JudgeFallen(c.id, held, false), Gone)
 }
+
+// A wake at a sentinel that has not fallen, as one meant for the entry's last
+// member, ends with who gets it: passed on among many it would never end.
+func TestWatcherKeepsStrayWake(t *testing.T) {
+	c, words := startSentry(t)
+	if words[0].Load() == 0 || !canTellExited() || !futex.HasWaitAny() {
+		t.Skip("needs robust lists, process_mrelease and futex_waitv")
+	}
+	w, o := startWatching(t, 4), newObituary()
+	if !w.WatchSentinel(1, c.id, &words[0], o.notify) {
+		t.Fatal("cannot watch")
+	}
+	// The stray wake is not for the other sleeper; one that is passed on is for
+	// all. It falls asleep elsewhere, and is moved here.
+	const (
+		wait, wake, requeue = 9, 10, 4 // FUTEX_WAIT_BITSET and so on
+		stray, other        = 1, 2     // bits
+	)
+	door := &words[len(words)-1]
+	woken := make(chan struct{})
+	go func() {
+		defer close(woken)
+		for futexCall(door, wait, 0, 0, nil, other) == -1 {
+		}
+	}()
+	eventually(t, "the other sleeps", func() bool { return futexCall(door, requeue, 0, 1, &words[0], 0) == 1 })
+	for range 2 { // the second time it has done what it does with the first
+		eventually(t, "the watcher is woken", func() bool { return futexCall(&words[0], wake, 1, 0, nil, stray) == 1 })
+	}
+	w.Close()
+	eventually(t, "the other is awake", func() bool {
+		// After a signal it sleeps where it began.
+		if futexCall(&words[0], wake, 1, 0, nil, other) == 1 || futexCall(door, wake, 1, 0, nil, other) == 1 {
+			<-woken
+			return true
+		}
+		select {
+		case <-woken:
+			t.Error("the wake was passed on")
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// futexCall returns what futex(2) does, or -1 with an error.
+func futexCall(word *atomic.Uint32, op, value, value2 uintptr, word2 *atomic.Uint32, value3 uintptr) int {
+	n, _, errno := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), op, value, value2, uintptr(unsafe.Pointer(word2)), value3)
+	if errno != 0 {
+		return -1
+	}
+	return int(n)
+}

@@ -75,6 +75,9 @@ func (w *Watcher) keepVigil() {
 			}
 			value := p.sentinel.Load()
 			if !Fallen(value) {
+				if woken == p.sentinel {
+					woken = nil // of a member before: among many it would go round for ever
+				}
 				words = append(words, futex.Word{Addr: p.sentinel, Value: value})
 				continue
 			}
