@@ -80,7 +80,8 @@ func shortest(start *actor, outgoing map[*actor][]*edge) cycle {
 	return nil
 }
 
-// explain says in a line each who holds what and waits for what.
+// explain says in a line each who, by label and pid, holds what and waits for
+// what.
 func (c cycle) explain() []string {
 	var lines []string
 	for i, e := range c {
@@ -96,8 +97,8 @@ func (c cycle) explain() []string {
 		if e.ahead {
 			by = "behind"
 		}
-		lines = append(lines, fmt.Sprintf("%s %s %s%s for %s, %s %s  (%s)",
-			e.from.who(), has, quoted(before.lock), and, quoted(e.lock), by, e.to.who(), e.from.called()))
+		lines = append(lines, fmt.Sprintf("%s: %s %s %s%s for %s, %s %s",
+			e.from.called(), e.from.who(), has, quoted(before.lock), and, quoted(e.lock), by, e.to.who()))
 	}
 	return lines
 }

@@ -43,8 +43,8 @@ func TestSessions(t *testing.T) {
 
 	pid := os.Getpid()
 	code, stdout, stderr := call(nil, "check", path)
-	if want := fmt.Sprintf("deadlock: y:\n    pid %d session 1 holds x and waits for y, held by pid %d session 2  (one, bank)\n"+
-		"    pid %d session 2 holds y and waits for x, held by pid %d session 1  (\"t\\x1bwo\", bank)\n", pid, pid, pid, pid); code != 1 || !strings.Contains(stdout, want) || strings.Contains(stdout, "possible") {
+	if want := fmt.Sprintf("deadlock: y:\n    one, bank: pid %d session 1 holds x and waits for y, held by pid %d session 2\n"+
+		"    \"t\\x1bwo\", bank: pid %d session 2 holds y and waits for x, held by pid %d session 1\n", pid, pid, pid, pid); code != 1 || !strings.Contains(stdout, want) || strings.Contains(stdout, "possible") {
 		t.Errorf("check: exit code %d, %s%s; want %s", code, stdout, stderr, want)
 	}
 	_, stdout, _ = call(nil, "graph", path)
