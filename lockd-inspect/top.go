@@ -203,6 +203,7 @@ func (o *observer) frame(w *bufio.Writer, s screen, headers bool) {
 	if s.isTerminal() {
 		title = s.wrap(title, 4)
 		rows = rows[:min(len(rows), max(1, s.height-4-strings.Count(title, "\n")))]
+		s.unwrapped = true
 	}
 	fmt.Fprintln(w, s.paint(bold, title))
 	if s.isTerminal() {
