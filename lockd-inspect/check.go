@@ -126,7 +126,7 @@ func (t *tool) examine(name string) (found []finding, summary string, err error)
 	if err != nil {
 		switch {
 		case errors.Is(err, arena.ErrTruncated), errors.Is(err, arena.ErrDamaged), r.dumped:
-			add("damage", "file", "file", "save a copy with lockd-inspect dump; stop its users, then remove it: lockd-inspect rm "+shellLine([]string{r.Arena.Name}), "%v", err)
+			add("damage", "file", "file", "save a copy with lockd-inspect dump; stop its users, then remove it: "+shellLine([]string{"rm", "--", r.Arena.Path}), "%v", err)
 		default:
 			return nil, "", err
 		}
