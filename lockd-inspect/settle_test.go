@@ -106,7 +106,7 @@ func TestSem(t *testing.T) {
 	}{
 		{[]string{"make", "gpu", "4"}, 0, "", ""},
 		{[]string{"make", "gpu", "4"}, 0, "", ""},
-		{[]string{"make", "gpu", "5"}, 1, "", "another size"},
+		{[]string{"make", "gpu", "5"}, 1, "", "has 4 tickets; lockd-inspect sem " + path + " resize gpu 5 changes that"},
 		{[]string{}, 0, "NAME  TICKETS  IN_USE  WAITERS  HOLDERS  QUEUE\ngpu  4  0  0  -  -\n", ""},
 		{[]string{"resize", "gpu", "6"}, 0, "", ""},
 		{[]string{"list", "--no-headers", "-o", "name,tickets"}, 0, "gpu  6\n", ""},
