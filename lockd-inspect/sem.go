@@ -158,11 +158,11 @@ func (s *semaphorist) change(name, action, which string, tickets int) int {
 			shellLine([]string{name}), shellLine([]string{which}))
 		return exitCannotTell
 	case action == "make" && errors.Is(err, arena.ErrSize):
-		has := "another number of"
+		has := "another number of tickets"
 		if n, err := sem.Tickets(); err == nil {
-			has = strconv.Itoa(n)
+			has = many(n, "ticket", "tickets")
 		}
-		s.t.complain("%s in %s has %s tickets; lockd-inspect sem %s resize %s %d changes that", quoted(which), quoted(name), has,
+		s.t.complain("%s in %s has %s; lockd-inspect sem %s resize %s %d changes that", quoted(which), quoted(name), has,
 			shellLine([]string{name}), shellLine([]string{which}), tickets)
 		return exitFound
 	}

@@ -75,7 +75,7 @@ func TestCheckRemoved(t *testing.T) {
 	defer func() { folder = before }()
 	path := filepath.Join(folder, "billing")
 	user := hold(t, path, "user", "l")
-	if code, stdout, _ := call(nil, "check", "billing"); code != 0 || !strings.HasPrefix(stdout, "billing: nothing found: 1 locks, 1 in use") {
+	if code, stdout, _ := call(nil, "check", "billing"); code != 0 || !strings.HasPrefix(stdout, "billing: nothing found: 1 lock, 1 in use") {
 		t.Errorf("exit code %d, %s", code, stdout)
 	}
 	if err := os.Remove(path); err != nil {
