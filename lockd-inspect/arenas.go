@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -142,13 +143,40 @@ func (t *tool) arenaNames() (all []string, err error) {
 	return all, err
 }
 
-// arenaPaths are for verbs that look at all arenas if none is named.
+// arenaPaths are for verbs that look at all arenas if none is named. If none
+// may be read and some may be there, nothing can be told.
 func (t *tool) arenaPaths() ([]string, error) {
 	all, err := t.arenaNames()
+	if len(all) == 0 && err == nil {
+		return nil, t.mayNotRead()
+	}
 	for i, name := range all {
 		all[i] = filepath.Join(t.folder, name)
 	}
 	return all, err
+}
+
+// mayNotRead names what may be an arena, by its size, and may not be read.
+func (t *tool) mayNotRead() error {
+	const header = 4096 // what is smaller is none
+	entries, err := os.ReadDir(t.folder)
+	var kept []string
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() || info.Size() < header || isHalfMade(e.Name()) {
+			continue
+		}
+		f, err := os.OpenFile(filepath.Join(t.folder, e.Name()), os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err == nil {
+			f.Close()
+		} else if errors.Is(err, os.ErrPermission) {
+			kept = append(kept, quoted(e.Name()))
+		}
+	}
+	if len(kept) == 0 {
+		return err
+	}
+	return fmt.Errorf("no arenas in %s that you may read; what you may not read and may be one: %s", t.folder, strings.Join(kept, ", "))
 }
 
 // beginsAsArena is false of a file that this user may not read.

@@ -144,3 +144,11 @@ func printable(text string) string {
 
 // quotedAlways is for what may not be mistaken for words around it.
 func quotedAlways(text string) string { return strconv.Quote(text) }
+
+// many counts in words that fit the number.
+func many(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}

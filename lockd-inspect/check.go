@@ -126,7 +126,7 @@ func (t *tool) examine(name string) (found []finding, summary string, err error)
 	if err != nil {
 		switch {
 		case errors.Is(err, arena.ErrTruncated), errors.Is(err, arena.ErrDamaged), r.dumped:
-			add("damage", "file", "file", "save a copy with lockd-inspect dump; stop its users, then remove it: lockd-inspect rm "+shellLine([]string{r.Arena.Name}), "%v", err)
+			add("damage", "file", "file", "save a copy with lockd-inspect dump; stop its users, then remove it: "+shellLine([]string{"rm", "--", r.Arena.Path}), "%v", err)
 		default:
 			return nil, "", err
 		}
@@ -150,7 +150,8 @@ func (t *tool) examine(name string) (found []finding, summary string, err error)
 	}
 	c := rowOf(r)
 	if c.counts != nil {
-		summary = fmt.Sprintf("%s: nothing found: %d locks, %d in use, %d waiting; %d processes", quoted(r.Arena.Name), c.counts.names, c.counts.inUse, c.counts.waiting, c.counts.alive+c.counts.unknown)
+		summary = fmt.Sprintf("%s: nothing found: %s, %d in use, %d waiting; %s", quoted(r.Arena.Name), many(c.counts.names, "lock", "locks"),
+			c.counts.inUse, c.counts.waiting, many(c.counts.alive+c.counts.unknown, "process", "processes"))
 	}
 	return found, summary, nil
 }

@@ -176,6 +176,7 @@ func TestGoldenRun(t *testing.T) {
 	fmt.Fprintf(s, "$ lockd-inspect %s\n%s%sexit code %d\n\n", shellLine(args), out, lines[len(lines)-2], code)
 
 	owner.kill()
+	s.call("run", "billing", "mine", "--", "true")
 	s.call("run", "--mark-consistent", "billing", "mine", "--", "sh", "-c", "exit 3")
 	s.call("run", "--mark-consistent", "--", "billing", "mine", "sh", "-c", "echo repaired")
 	s.call("run", "billing", "mine", "--", "true")

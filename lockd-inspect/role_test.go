@@ -50,6 +50,8 @@ func TestMain(m *testing.M) {
 		case asCheck:
 			check(args[0])
 			os.Exit(0)
+		case asStranger:
+			os.Exit(stranger(args))
 		case asLimited:
 			os.Exit(limited(args))
 		case asSignals:

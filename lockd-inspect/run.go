@@ -175,8 +175,15 @@ func (r *runner) do() int {
 		return r.failed(err)
 	}
 	if d, abandoned := hold.abandoned(); abandoned {
-		r.t.complain("%s was abandoned: pid %d (%s) %s holding it at %s; what it protects may be half-changed",
-			quoted(r.lock), d.PID, quoted(d.Label), ended(d.Cause.String()), d.When.Local().Format(time.DateTime))
+		next := "; --mark-consistent says it is repaired"
+		switch {
+		case r.consistent:
+			next = ""
+		case r.shared: // who only reads cannot
+			next = "; --exclusive --mark-consistent says it is repaired"
+		}
+		r.t.complain("%s was abandoned: pid %d (%s) %s holding it at %s; what it protects may be half-changed%s",
+			quoted(r.lock), d.PID, quoted(d.Label), ended(d.Cause.String()), d.When.Local().Format(time.DateTime), next)
 	}
 	code, heirs := r.underLock(a, hold, caught)
 	if r.consistent && code == 0 {

@@ -14,6 +14,7 @@ type screen struct {
 	width, height int // 0 off a terminal: nothing is cut
 	colours       bool
 	fd            int
+	unwrapped     bool // what is wider overwrites the end of its line
 }
 
 func screenOf(w io.Writer) screen {
@@ -27,7 +28,7 @@ func screenOf(w io.Writer) screen {
 		return screen{fd: -1}
 	}
 	term := os.Getenv("TERM")
-	s := screen{int(size.Col), int(size.Row), os.Getenv("NO_COLOR") == "" && term != "dumb" && term != "", fd}
+	s := screen{int(size.Col), int(size.Row), os.Getenv("NO_COLOR") == "" && term != "dumb" && term != "", fd, false}
 	if s.width == 0 { // a terminal that does not know
 		s.width, s.height = 80, 24
 	}

@@ -157,6 +157,14 @@ func (s *semaphorist) change(name, action, which string, tickets int) int {
 		s.t.complain("no semaphore named %s in %s; lockd-inspect sem %s make %s TICKETS makes one", quoted(which), quoted(name),
 			shellLine([]string{name}), shellLine([]string{which}))
 		return exitCannotTell
+	case action == "make" && errors.Is(err, arena.ErrSize):
+		has := "another number of tickets"
+		if n, err := sem.Tickets(); err == nil {
+			has = many(n, "ticket", "tickets")
+		}
+		s.t.complain("%s in %s has %s; lockd-inspect sem %s resize %s %d changes that", quoted(which), quoted(name), has,
+			shellLine([]string{name}), shellLine([]string{which}), tickets)
+		return exitFound
 	}
 	s.t.complain("%v", explained{err})
 	if errors.Is(err, arena.ErrSize) || errors.Is(err, arena.ErrTimeout) {

@@ -11,9 +11,9 @@ const settlePatience = 10 * time.Second
 func settleVerb() *verb {
 	var c trust
 	v := newVerb("settle", "ARENA", "give back what dead processes held", `Gives back now what members that have died held, waited for or were about to
-do: without it that happens when somebody wants it, or attaches. Locks that the
-dead held are abandoned then, and the next owner is told. Nothing is taken from
-the living, nor from those of whom it cannot be told.
+do: without it that happens when somebody wants it, or attaches and stays a
+second. Locks that the dead held are abandoned then, and the next owner is told.
+Nothing is taken from the living, nor from those of whom it cannot be told.
 
 Exit code: 0 if nothing is left to settle, 1 if somebody is whose death cannot
 be proven, 2 if it cannot be done.`)

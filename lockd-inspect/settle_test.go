@@ -75,7 +75,7 @@ func TestCheckRemoved(t *testing.T) {
 	defer func() { folder = before }()
 	path := filepath.Join(folder, "billing")
 	user := hold(t, path, "user", "l")
-	if code, stdout, _ := call(nil, "check", "billing"); code != 0 || !strings.HasPrefix(stdout, "billing: nothing found: 1 locks, 1 in use") {
+	if code, stdout, _ := call(nil, "check", "billing"); code != 0 || !strings.HasPrefix(stdout, "billing: nothing found: 1 lock, 1 in use") {
 		t.Errorf("exit code %d, %s", code, stdout)
 	}
 	if err := os.Remove(path); err != nil {
@@ -106,7 +106,7 @@ func TestSem(t *testing.T) {
 	}{
 		{[]string{"make", "gpu", "4"}, 0, "", ""},
 		{[]string{"make", "gpu", "4"}, 0, "", ""},
-		{[]string{"make", "gpu", "5"}, 1, "", "another size"},
+		{[]string{"make", "gpu", "5"}, 1, "", "has 4 tickets; lockd-inspect sem " + path + " resize gpu 5 changes that"},
 		{[]string{}, 0, "NAME  TICKETS  IN_USE  WAITERS  HOLDERS  QUEUE\ngpu  4  0  0  -  -\n", ""},
 		{[]string{"resize", "gpu", "6"}, 0, "", ""},
 		{[]string{"list", "--no-headers", "-o", "name,tickets"}, 0, "gpu  6\n", ""},

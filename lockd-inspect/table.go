@@ -73,6 +73,9 @@ func (p *printer) add(cells []string, colours []colour) {
 
 func (p *printer) flush() {
 	if !p.fixed {
+		if p.screen.unwrapped {
+			p.drop()
+		}
 		p.shrink()
 	}
 	p.fixed = true
@@ -87,6 +90,23 @@ const (
 	gap       = "  "
 	leastWide = 8 // a column is not made narrower
 )
+
+// drop leaves out the last columns, whole, that have no place however narrow
+// the others are made.
+func (p *printer) drop() {
+	for ; len(p.widths) > 1; p.widths = p.widths[:len(p.widths)-1] {
+		least := -len(gap)
+		for i, w := range p.widths {
+			if !p.numbers[i] {
+				w = min(w, leastWide)
+			}
+			least += w + len(gap)
+		}
+		if least <= p.screen.width {
+			return
+		}
+	}
+}
 
 // shrink takes from columns of text what a terminal is too narrow for: from
 // those that yield most first, of these from the widest. Numbers are not cut.
@@ -117,7 +137,7 @@ func (p *printer) shrink() {
 
 func (p *printer) print(l line) {
 	b := p.line[:0]
-	for i, text := range l.cells {
+	for i, text := range l.cells[:len(p.widths)] {
 		if p.screen.width > 0 && !p.numbers[i] {
 			text = cut(text, p.widths[i])
 		}

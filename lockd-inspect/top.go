@@ -203,6 +203,7 @@ func (o *observer) frame(w *bufio.Writer, s screen, headers bool) {
 	if s.isTerminal() {
 		title = s.wrap(title, 4)
 		rows = rows[:min(len(rows), max(1, s.height-4-strings.Count(title, "\n")))]
+		s.unwrapped = true
 	}
 	fmt.Fprintln(w, s.paint(bold, title))
 	if s.isTerminal() {
@@ -218,11 +219,12 @@ func (o *observer) frame(w *bufio.Writer, s screen, headers bool) {
 // title leaves out what is rare and is not.
 func (o *observer) title() string {
 	c := rowOf(o.report).counts
-	text := fmt.Sprintf("%s  %s  %d locks, %d in use, %d waiting", quoted(o.report.Arena.Name), time.Time(o.report.Taken).Local().Format(time.TimeOnly), c.names, c.inUse, c.waiting)
+	text := fmt.Sprintf("%s  %s  %s, %d in use, %d waiting", quoted(o.report.Arena.Name), time.Time(o.report.Taken).Local().Format(time.TimeOnly),
+		many(c.names, "lock", "locks"), c.inUse, c.waiting)
 	if c.abandoned > 0 {
 		text += fmt.Sprintf(", %d abandoned", c.abandoned)
 	}
-	text += fmt.Sprintf("; %d processes", c.alive+c.unknown)
+	text += "; " + many(c.alive+c.unknown, "process", "processes")
 	if c.dead > 0 {
 		text += fmt.Sprintf(", %d dead", c.dead)
 	}

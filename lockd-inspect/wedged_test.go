@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -231,7 +233,26 @@ func TestDamaged(t *testing.T) {
 			if !strings.Contains(said["check"], tc.check) || !strings.HasPrefix(said["check"], tc.code) {
 				t.Errorf("check says %q, want %s, %q", said["check"], tc.code, tc.check)
 			}
+			if tc.check == "damage: file: " {
+				obeyed(t, said["check"], broken)
+			}
 		})
+	}
+}
+
+// obeyed does what check says is next, after which the file is gone.
+func obeyed(t *testing.T, said, path string) {
+	t.Helper()
+	_, next, _ := strings.Cut(said, "then remove it: ")
+	next, _, _ = strings.Cut(next, "\n")
+	if next != shellLine([]string{"rm", "--", path}) {
+		t.Fatalf("what is next is %q", next)
+	}
+	if out, err := exec.Command("/bin/sh", "-c", next).CombinedOutput(); err != nil {
+		t.Errorf("%s: %v, %s", next, err, out)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v", path, err)
 	}
 }
 
