@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -106,9 +105,7 @@ func TestCloseLookAtTheStopped(t *testing.T) {
 	owner := startActor(t, path, "owner")
 	id := identityOf(t, owner.PID())
 	owner.Signal(syscall.SIGSTOP)
-	for procState(owner.PID()) != "T" {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "it is stopped", func() bool { return procState(owner.PID()) == "T" })
 	mustLive(t, id, "a stopped process", 1000)
 	debugger := proc.Start(t, "debugger", nil)
 	debugger.Send("attach %d", owner.PID())

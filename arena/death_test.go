@@ -118,16 +118,7 @@ func TestOwnerWithoutFirstThread(t *testing.T) {
 	waiter.Silent()
 	poller.Silent()
 	owner.must("ok", "unlock a")
-	first, second := waiter, poller
-	select {
-	case line := <-waiter.Lines():
-		expectLine(t, line, "held")
-	case line := <-poller.Lines():
-		expectLine(t, line, "held")
-		first, second = poller, waiter
-	case <-time.After(proc.Soon):
-		t.Fatal("nobody got the lock")
-	}
+	first, second := eitherHolds(t, waiter, poller)
 	first.must("ok", "unlock a")
 	second.Expect("held")
 	owner.must("held", "lock b")
@@ -135,6 +126,23 @@ func TestOwnerWithoutFirstThread(t *testing.T) {
 	first.Silent()
 	owner.Kill()
 	first.Expect(owner.died(1))
+}
+
+// eitherHolds waits until one of two says that it holds the lock, and returns
+// that one first.
+func eitherHolds(t *testing.T, a, b *actor) (first, second *actor) {
+	t.Helper()
+	select {
+	case line := <-a.Lines():
+		expectLine(t, line, "held")
+		return a, b
+	case line := <-b.Lines():
+		expectLine(t, line, "held")
+		return b, a
+	case <-time.After(proc.Soon):
+		t.Fatal("nobody got the lock")
+	}
+	return nil, nil
 }
 
 func expectLine(t *testing.T, got, want string) {

@@ -61,18 +61,24 @@ func TestDemoUnread(t *testing.T) {
 	}
 }
 
-// Ctrl-C takes back what somebody waits for.
-func TestSemInterrupted(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a")
+// tickets holds all that a semaphore has.
+func tickets(t *testing.T) (path string, held arena.Tickets) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "a")
 	a, err := arena.Open(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Close()
-	held, err := a.Semaphore("gpu", 2).Acquire(t.Context(), 2)
-	if err != nil {
+	t.Cleanup(func() { a.Close() })
+	if held, err = a.Semaphore("gpu", 2).Acquire(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
+	return path, held
+}
+
+// Ctrl-C takes back what somebody waits for.
+func TestSemInterrupted(t *testing.T) {
+	path, held := tickets(t)
 	for _, args := range [][]string{{"destroy", "gpu"}, {"resize", "gpu", "1", "--wait"}} {
 		p := start(t, append([]string{asTool, "sem", path}, args...)...)
 		eventually(t, "it waits", func() bool { return waitersOf(path, "gpu") == 1 })
@@ -92,16 +98,7 @@ func TestSemInterrupted(t *testing.T) {
 
 // Under nohup the end of a terminal is none of what waits there.
 func TestSemNotHungUp(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a")
-	a, err := arena.Open(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	held, err := a.Semaphore("gpu", 2).Acquire(t.Context(), 2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	path, held := tickets(t)
 	p := startWith(t, func(c *exec.Cmd) {
 		c.Path = "/bin/sh"
 		c.Args = append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`}, c.Args...)
