@@ -85,9 +85,10 @@ func combine(byByte, byPID Verdict) Verdict {
 // shows in its byte only.
 //
 // Unknown is the answer for another or an unknown pid namespace, where a live
-// process looks like a dead one, and whenever the kernel will not say (no
-// pidfd_open, no spare descriptor, a seccomp filter; before Linux 6.9 also a
-// process that is just dying).
+// process looks like a dead one, and whenever the kernel will not say: before
+// Linux 6.9 of a process that is just dying, and without a pidfd (no
+// pidfd_open, no spare descriptor, a seccomp filter) of any whose pid somebody
+// has, be it its own zombie.
 //
 // Without PidfdInode, Alive may be said of a younger process that has got the
 // same pid within the same clock tick, or within any if StartTime is unknown
@@ -116,7 +117,7 @@ func openJudged(id Identity, flags int) (fd int, verdict Verdict) {
 	case unix.EINVAL, unix.ENOENT:
 		return -1, judgeThread(id)
 	default:
-		return -1, Unknown
+		return -1, judgeNumber(id)
 	}
 	verdict = judgePidfd(fd, id)
 	if verdict != Alive {
@@ -124,6 +125,16 @@ func openJudged(id Identity, flags int) (fd int, verdict Verdict) {
 		fd = -1
 	}
 	return fd, verdict
+}
+
+// judgeNumber is for whoever gets no pidfd: there is no pidfd_open, a filter
+// forbids it, or there is no spare descriptor. That nobody has the number any
+// more needs none; who has it is another question.
+func judgeNumber(id Identity) Verdict {
+	if !variantPidfdsOnly && unix.Kill(int(id.PID), 0) == unix.ESRCH {
+		return Gone
+	}
+	return Unknown
 }
 
 // judgePidfd is told by which number fd was opened, not which process it got:

@@ -6,6 +6,7 @@ package robust
 // normal build they are not there.
 const (
 	variantJudgeByKill      = false // kill(pid, 0) tells who is gone
+	variantPidfdsOnly       = false // without a pidfd nobody is ever gone
 	variantJudgeByPID       = false // whoever has the pid is taken for the owner
 	variantJudgeByStartTime = false // who has the pid and the start time is taken for the owner
 	variantJudgeByByte      = false // the byte alone tells who is gone: a forked child keeps it

@@ -7,6 +7,7 @@ import "os"
 // Each is switched on by its name in LOCKD_VARIANT.
 var (
 	variantJudgeByKill      = variant("judge-by-kill")
+	variantPidfdsOnly       = variant("pidfds-only")
 	variantJudgeByPID       = variant("judge-by-pid")
 	variantJudgeByStartTime = variant("judge-by-start-time")
 	variantJudgeByByte      = variant("judge-by-byte")

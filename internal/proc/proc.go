@@ -190,6 +190,7 @@ func (p *Proc) Next() string {
 		}
 		return line
 	case <-time.After(Soon):
+		p.showStacks()
 		p.t.Fatalf("process %d said nothing for %v", p.PID(), Soon)
 	}
 	return ""
@@ -232,6 +233,16 @@ func (p *Proc) Kill() {
 	p.stdin.Close()
 }
 
+// showStacks has a Go process that hangs print what its goroutines are doing,
+// which ends it.
+func (p *Proc) showStacks() {
+	p.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.ended:
+	case <-time.After(restsBy):
+	}
+}
+
 // Wait waits until the process ends and returns how.
 func (p *Proc) Wait() error {
 	p.t.Helper()
@@ -239,6 +250,7 @@ func (p *Proc) Wait() error {
 	case <-p.ended:
 		return p.err
 	case <-time.After(Soon):
+		p.showStacks()
 		p.t.Fatalf("process %d did not end for %v", p.PID(), Soon)
 	}
 	return nil

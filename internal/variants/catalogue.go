@@ -68,6 +68,8 @@ var Catches = []Catch{
 	{Variant: "take-any-word", Package: "fuzz/torture", Test: "TestTorture", Long: true},
 
 	{Variant: "judge-by-kill", Package: "robust", Test: "TestJudgePIDFollowsALife"},
+	{Variant: "pidfds-only", Package: "robust", Test: "TestJudgePIDFollowsALife"},
+	{Variant: "pidfds-only", Package: "arena", Test: "TestOwnerWithoutWitnesses"},
 	{Variant: "judge-by-pid", Package: "robust", Test: "TestJudgePIDTellsNamesakesApart"},
 	{Variant: "judge-by-pid", Package: "arena", Test: "TestReusedPID", Long: true},
 	{Variant: "judge-by-start-time", Package: "robust", Test: "TestJudgePIDTellsNamesakesApart"},
