@@ -100,6 +100,25 @@ func TestHandleCacheFinds(t *testing.T) {
 	}
 }
 
+// A snapshot ends with the slots that were handed out, so the clock's hand takes
+// none beyond, be they as empty as in a segment that somebody has just added.
+func TestUnusedSlotsAreHandedOutInOrder(t *testing.T) {
+	a := testArena(t, &Options{Logger: quiet})
+	a.Mutex("first").Lock()
+	c := a.core
+	c.head.hand.Store(c.head.bump.Load() + 5)
+	if i, _ := c.claimIdle(c.slotCount(), 0, 0); i != 0 {
+		t.Errorf("slot %d was claimed, and %d is the next", i, c.head.bump.Load())
+		c.unclaim(i)
+	}
+	a.Mutex("second").Lock()
+	if s, err := ReadSnapshot(a.Path()); err != nil || len(s.Locks) != 2 {
+		t.Errorf("%d locks are seen, 2 are held: %v", len(s.Locks), err)
+	}
+	a.Mutex("first").Unlock()
+	a.Mutex("second").Unlock()
+}
+
 // A full table gives the slots of idle names away one after the other, not that
 // of the newest again and again.
 func TestEvictionGoesRound(t *testing.T) {

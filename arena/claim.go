@@ -126,6 +126,16 @@ func (c *core) tableFull() error {
 		ErrTableFull, c.path, c.slotCount()-1, held, abandoned, hint)
 }
 
+// slotsHandedOut is how many slots there are that were used before, or were
+// about to be. Those beyond are for claimUnused: whoever reads a snapshot stops
+// there.
+func (c *core) slotsHandedOut() uint32 {
+	if next := c.head.bump.Load(); next != 0 && !variantClaimAhead {
+		return min(next, c.slotCount())
+	}
+	return c.slotCount()
+}
+
 // claimUnused hands out slots in order until each was used once.
 func (c *core) claimUnused() uint32 {
 	for {
@@ -171,7 +181,7 @@ func (c *core) unclaim(i uint32) {
 // another than the caller's was claimed and may be given back.
 func (c *core) claimIdle(steps uint32, age uint32, inHand uint32) (claimed uint32, busy bool) {
 	// The hand belongs to all; each looks at a stretch without gaps of his own.
-	first, slots, k := c.head.hand.Load(), c.slotCount(), uint32(0)
+	first, slots, k := c.head.hand.Load(), c.slotsHandedOut(), uint32(0)
 	defer func() { c.head.hand.Add(k) }()
 	now := c.uptime()
 	for ; k < steps; k++ {

@@ -6,6 +6,7 @@ package arena
 // them. In a normal build they are not there.
 const (
 	variantClearW         = false // W cleared at unlock
+	variantClaimAhead     = false // the clock's hand takes slots that were never handed out
 	variantNoTicks        = false // sleeps without a bound
 	variantKeepWake       = false // a cancelled waiter keeps the wake it consumed
 	variantRobbedRebinds  = false // a robbed process takes the lock before it has noticed

@@ -7,6 +7,7 @@ import "os"
 // Each is switched on by its name in LOCKD_VARIANT.
 var (
 	variantClearW         = variant("clear-w")
+	variantClaimAhead     = variant("claim-ahead")
 	variantNoTicks        = variant("no-ticks")
 	variantKeepWake       = variant("keep-wake")
 	variantRobbedRebinds  = variant("robbed-rebinds")

@@ -68,6 +68,7 @@ var Catches = []Catch{
 	{Variant: "take-any-word", Package: "fuzz/torture", Test: "TestTorture", Long: true},
 
 	{Variant: "judge-by-kill", Package: "robust", Test: "TestJudgePIDFollowsALife"},
+	{Variant: "claim-ahead", Package: "arena", Test: "TestUnusedSlotsAreHandedOutInOrder"},
 	{Variant: "pidfds-only", Package: "robust", Test: "TestJudgePIDFollowsALife"},
 	{Variant: "pidfds-only", Package: "arena", Test: "TestOwnerWithoutWitnesses"},
 	{Variant: "judge-by-pid", Package: "robust", Test: "TestJudgePIDTellsNamesakesApart"},
