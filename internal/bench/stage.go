@@ -43,7 +43,7 @@ func newEnv(ctx context.Context, p plan) (*env, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(arena.Dir, "lockd-bench-")
+	dir, err := os.MkdirTemp(arena.Dir, fmt.Sprintf("lockd-bench-%d-", os.Getpid()))
 	if err != nil {
 		return nil, err
 	}
