@@ -83,17 +83,17 @@ func TestSettlesBehindAnother(t *testing.T) {
 		s := &settling{c: c}
 		s.start()
 		defer s.stop()
-		at := settleDelay
-		for _, pause := range []int{1, 2, 4, 8, 8} {
-			at += time.Duration(pause) * settleRetry
+		at := func(hundreds int) { // of milliseconds, after it has tried first
+			time.Sleep(settleDelay + time.Duration(hundreds)*settleRetry + 1 - time.Since(began))
+			synctest.Wait()
 		}
-		time.Sleep(at - time.Since(began) - 1)
+		at(1 + 2 + 4 + 8) // it has just tried in vain, and no more than it should
 		<-c.latches.doors[settlerDoor]
+		at(1 + 2 + 4 + 8 + 7)
 		if c.head.passes.Load() != before {
-			t.Error("two settle")
+			t.Error("it has come back soon, or two settle")
 		}
-		time.Sleep(1)
-		synctest.Wait()
+		at(1 + 2 + 4 + 8 + 8)
 		if c.head.passes.Load() == before {
 			t.Error("it has not come back")
 		}
