@@ -87,9 +87,19 @@ func (s *settling) stop() {
 // they are quicker, and each of them is told.
 const settleDelay = 10 * time.Millisecond
 
+// settleLater is for who has only heard of a death. Whoever takes anything from
+// the dead settles what is left, soon; the others, who may be a thousand, would
+// find him at it, and keep him from the processor. If he dies, or nobody takes
+// anything, they settle it.
+const settleLater = 100 * time.Millisecond
+
 // settleRetry is when to look again after another process was found settling:
-// its pass may have begun before the death that this one knows of.
-const settleRetry = 100 * time.Millisecond
+// its pass may have begun before the death that this one knows of. Each time it
+// is twice as long, up to settleRarely, for the same reason.
+const (
+	settleRetry  = 100 * time.Millisecond
+	settleRarely = 8 * settleRetry
+)
 
 // Where one has died others often die too, and a large process takes long to
 // be gone. Those that nobody waits for nobody hears of: so who has found any
@@ -104,15 +114,14 @@ func (s *settling) run() {
 	c := s.c
 	defer close(s.done)
 	var again <-chan time.Time
-	for looks, pause := 0, companyFirst; ; {
+	for looks, pause, retry := 0, companyFirst, settleRetry; ; {
 		own := false
 		select {
 		case <-s.wanted:
-			select {
-			case <-time.After(settleDelay):
-			case <-s.quit:
+			if !s.linger() {
 				return
 			}
+			retry = settleRetry
 		case <-again:
 			own = looks > 0
 		case <-s.quit:
@@ -136,11 +145,38 @@ func (s *settling) run() {
 		}
 		switch {
 		case !settled:
-			again = time.After(settleRetry)
+			again = time.After(retry)
+			retry = min(2*retry, settleRarely)
 		case looks > 0:
 			again = time.After(pause)
 		}
 	}
+}
+
+// linger waits until it is time for what is wanted, and is false if the process
+// leaves first.
+func (s *settling) linger() bool {
+	for later := time.After(settleLater); s.hasOnlyHeard(); {
+		select {
+		case <-later:
+			return true
+		case <-s.wanted:
+		case <-s.quit:
+			return false
+		}
+	}
+	select {
+	case <-time.After(settleDelay):
+		return true
+	case <-s.quit:
+		return false
+	}
+}
+
+func (s *settling) hasOnlyHeard() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.reasons.other
 }
 
 // passed tells whether anybody has begun and ended a pass since this process
