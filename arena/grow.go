@@ -51,6 +51,7 @@ func (c *core) grow(ctx context.Context, had uint32) (bool, error) {
 	crash.At("grow.allocated")
 	if c.head.segments.CompareAndSwap(have, have+1) {
 		crash.At("grow.published")
+		c.mapped.Load().populate(have)
 	}
 	return c.noticeGrowth(), nil
 }
