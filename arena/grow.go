@@ -58,7 +58,7 @@ func (c *core) grow(ctx context.Context, had uint32) (bool, error) {
 	crash.At("grow.allocated")
 	if c.head.segments.CompareAndSwap(have, have+1) {
 		crash.At("grow.published")
-		made = c.noticeGrowth()
+		made = c.noticeGrowth() || c.segments() > have // another goroutine may have noticed
 		return made, nil
 	}
 	return c.noticeGrowth(), nil
