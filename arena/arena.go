@@ -14,6 +14,7 @@ type Arena struct {
 	core      *core
 	options   Options
 	closed    atomic.Bool
+	plain     approach // of the handles that have no patience of their own
 	mutexes   handleCache
 	rwmutexes handleCache
 }
@@ -41,7 +42,13 @@ func Open(name string, o *Options) (*Arena, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Arena{core: c, options: options}, nil
+	return newArena(c, options), nil
+}
+
+func newArena(c *core, options Options) *Arena {
+	a := &Arena{core: c, options: options}
+	a.plain.arena = a
+	return a
 }
 
 // Path returns the arena's path.

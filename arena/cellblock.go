@@ -43,7 +43,9 @@ type cellShard struct {
 type cellBlock [4]namedCell
 
 // namedCell is a cell and the handle that was made with it, which most programs
-// never need a second one of.
+// never need a second one of. The first of its two lines is what a look-up, the
+// lock and the unlock read: the handle, the name, and what of the binding the
+// fast paths swap.
 type namedCell struct {
 	first lockHandle
 	cell  cell
@@ -65,6 +67,11 @@ func (r cellRef) block() uint32              { return uint32(r) >> 3 }
 func (r cellRef) which() uint32              { return uint32(r) >> 1 & uint32(len(cellBlock{})-1) }
 func (r cellRef) isLike(hash uint64) bool    { return uint64(r)>>32 == hash>>32 }
 func (r cellRef) in(b *cellBlock) *namedCell { return &b[r.which()] }
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(cellBlock{})-512]
+	_ = [1]struct{}{}[unsafe.Offsetof(namedCell{}.cell)+unsafe.Offsetof(cell{}.own)+unsafe.Offsetof(binding{}.slot)-64]
+)
 
 const (
 	firstRefs  = 64
@@ -89,7 +96,7 @@ func (s *cells) of(a *Arena, hash uint64, kind Kind, name string) *namedCell {
 	n := sh.find(hash, kind, name)
 	if n == nil {
 		n = sh.add(hash)
-		n.first.handle = handle{cell: &n.cell, arena: a}
+		n.first.handle = handle{&n.cell, &a.plain}
 		n.cell.name, n.cell.kind = name, kind
 		n.cell.mark.Store(uint32(hash) &^ cellMark)
 		n.cell.bound, n.cell.reading = unsafe.Pointer(unbound), unsafe.Pointer(unread)
@@ -106,7 +113,7 @@ func (n *namedCell) handleFor(a *Arena) *lockHandle {
 	if n.first.arena == a {
 		return &n.first
 	}
-	return &lockHandle{handle{cell: &n.cell, arena: a}}
+	return &lockHandle{handle{&n.cell, &a.plain}}
 }
 
 // next is the place to look at after i.

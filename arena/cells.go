@@ -17,13 +17,13 @@ type cell struct {
 	// bound points to the binding in use. An atomic.Pointer would cost the fast
 	// paths their inlining: the compiler's budget is 80.
 	bound unsafe.Pointer
+	own   binding // the first that it has, beside it in memory
 	// reading points to where the readers of an rwmutex are counted.
 	reading unsafe.Pointer
 	kind    Kind
 	mark    atomic.Uint32        // bits of the name's hash; see cellMark
 	judged  atomic.Int64         // when a failed try last judged the owner, CLOCK_MONOTONIC ns
 	hall    atomic.Pointer[hall] // of a semaphore
-	own     binding              // the first that it has, beside it in memory
 }
 
 // cellMark is the bit of a cell's mark that says that its own binding is taken.

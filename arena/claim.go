@@ -203,6 +203,7 @@ func (c *core) claimIdle(steps uint32, age uint32, inHand uint32) (claimed uint3
 			if age > 0 && int32(now-s.inserted.Load()) < int32(age) || life.kind() == kindExtension || !c.calm(s, life) {
 				continue
 			}
+			c.askForVictims(i, slots)
 			evicted, inTheWay := c.evict(i, s, life)
 			if evicted {
 				k++ // else the next would take this name, the newest of all

@@ -52,7 +52,7 @@ func anotherMember(t *testing.T, path string) *Arena {
 			t.Error(err)
 		}
 	})
-	return &Arena{core: c, options: options}
+	return newArena(c, options)
 }
 
 // orders are what the parent tells a process that may be blocked when the

@@ -23,7 +23,9 @@ type core struct {
 	id      fileID
 	file    *os.File // its description backs the mapping and holds the liveness byte
 	mapped  atomic.Pointer[mapping]
+	first   *mapping // what handles point into: zero pages once the arena was closed
 	head    *header
+	seed    uint64  // of the name hash
 	options Options // of the first opening
 	log     *slog.Logger
 	boot    time.Time // when the machine started, for the touched stamps
@@ -71,8 +73,9 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 		path: path, id: id, file: f, head: at[header](m, 0),
 		options: *o, log: o.Logger.With("arena", path),
 		bytes: gateOf(f), hasByte: true, watcher: robust.NewWatcher(watchLimit),
-		boot: bootTime(),
+		boot: bootTime(), first: m,
 	}
+	c.seed = c.head.seed.Load()
 	c.mapped.Store(m)
 	crash.At("attach.mapped")
 	c.identity, err = robust.Self()

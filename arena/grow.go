@@ -34,11 +34,18 @@ func (c *core) grow(ctx context.Context, had uint32) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer l.release()
+	var made bool
+	var have uint32
+	defer func() {
+		l.release()
+		if made { // nobody waits for that
+			c.mapped.Load().populate(have)
+		}
+	}()
 	if c.noticeGrowth() || c.segments() > had {
 		return true, nil
 	}
-	have := c.segments()
+	have = c.segments()
 	if have >= min(c.head.limit.Load(), maxSegments) {
 		return false, nil
 	}
@@ -51,6 +58,8 @@ func (c *core) grow(ctx context.Context, had uint32) (bool, error) {
 	crash.At("grow.allocated")
 	if c.head.segments.CompareAndSwap(have, have+1) {
 		crash.At("grow.published")
+		made = c.noticeGrowth() || c.segments() > have // another goroutine may have noticed
+		return made, nil
 	}
 	return c.noticeGrowth(), nil
 }

@@ -54,6 +54,7 @@ func (h *handleCache) named(a *Arena, kind Kind, name string) *lockHandle {
 			return l
 		}
 	}
+	a.core.askForBucket(name) // new to the arena, too, perhaps
 	l := a.core.cells.of(a, hash, kind, name).handleFor(a)
 	h.fit(a, t).put(uint32(hash), l)
 	return l

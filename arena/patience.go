@@ -77,7 +77,7 @@ func (s *Semaphore) With(p Patience) *Semaphore {
 
 func (h *handle) with(p Patience) handle {
 	p = p.or(h.patience())
-	return handle{cell: h.cell, arena: h.arena, own: &p}
+	return handle{cell: h.cell, approach: &approach{h.arena, &p}}
 }
 
 func (h *handle) patience() Patience {

@@ -54,7 +54,7 @@ func (a *Arena) Ranges(name string) *Ranges {
 func (a *Arena) rangesFor(name string, session uint32) *Ranges {
 	c := a.core
 	r := &Ranges{
-		handle: handle{cell: a.cell(KindRanges, name), arena: a},
+		handle: handle{a.cell(KindRanges, name), &a.plain},
 		holder: &rangeHolder{core: c, name: name, number: c.ranges.numbers.take(), session: session},
 	}
 	runtime.AddCleanup(r, (*rangeHolder).leaked, r.holder)

@@ -37,7 +37,7 @@ type Semaphore struct {
 // handle is used. A handle to a semaphore that was destroyed stays one; a new
 // handle makes a new semaphore.
 func (a *Arena) Semaphore(name string, tickets int) *Semaphore {
-	return &Semaphore{handle: handle{cell: a.cell(KindSemaphore, name), arena: a}, size: tickets}
+	return &Semaphore{handle: handle{a.cell(KindSemaphore, name), &a.plain}, size: tickets}
 }
 
 // Acquire takes n tickets at once, waiting for them until the context ends or

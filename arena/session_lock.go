@@ -175,7 +175,7 @@ func (s *session) leave(what string, l *handle, mode Mode) error {
 func (s *session) giveBack(h *hold) error {
 	h.cover()
 	var err error
-	switch l := (handle{cell: h.cell, arena: s.arena}); h.cell.kind {
+	switch l := (handle{h.cell, &s.arena.plain}); h.cell.kind {
 	case KindMutex:
 		err = (&Mutex{l}).Release()
 	case KindRWMutex:

@@ -107,7 +107,12 @@ func (c *core) extensionAt(i uint32) *extension {
 }
 
 func (c *core) bucketAt(i uint32) *bucket {
-	return at[bucket](c.mapped.Load(), segmentsStart+uint64(i/segmentBuckets)*segmentSize+bucketsInside+uint64(i%segmentBuckets)*bucketSize)
+	return at[bucket](c.mapped.Load(), bucketOffset(i))
+}
+
+// bucketOffset is where bucket i is in the file.
+func bucketOffset(i uint32) uint64 {
+	return segmentsStart + uint64(i/segmentBuckets)*segmentSize + bucketsInside + uint64(i%segmentBuckets)*bucketSize
 }
 
 func (c *core) recordAt(i uint32) *record {
@@ -123,8 +128,11 @@ func recordOffset(i uint32) uint64 {
 }
 
 func (c *core) stripeAt(hash uint64) *stripe {
-	return at[stripe](c.mapped.Load(), stripesStart+(hash%stripeCount)*stripeSize)
+	return at[stripe](c.mapped.Load(), stripeOffset(hash))
 }
+
+// stripeOffset is where the stripe of a hash is in the file.
+func stripeOffset(hash uint64) uint64 { return stripesStart + hash%stripeCount*stripeSize }
 
 // slotName reads a live slot's name.
 func (c *core) slotName(s *slot) string {

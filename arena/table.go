@@ -39,8 +39,11 @@ func (c *core) chainHead(hash uint64, level uint32) *bucket {
 	if level > levelFor(maxSegments) {
 		return nil
 	}
-	return c.bucketAt(uint32(hash & (1<<level - 1)))
+	return c.bucketAt(bucketNumber(hash, level))
 }
+
+// bucketNumber is the number of the bucket of a hash at a level.
+func bucketNumber(hash uint64, level uint32) uint32 { return uint32(hash & (1<<level - 1)) }
 
 // latchedHead is the bucket of a hash whose stripe was brought up to date, under
 // its latch. The level is believed only as far as it can be right.
@@ -199,7 +202,7 @@ func (c *core) insertClaimed(ctx context.Context, hash uint64, name string, kind
 	p = c.fill(claimed, rest, hash, name, kind)
 	crash.At("insert.live")
 	head := c.latchedHead(hash)
-	p.slot.next.Store(head.Load())
+	change(&p.slot.next, head.Load())
 	crash.At("insert.pointed")
 	head.Store(claimed)
 	crash.At("insert.linked")
