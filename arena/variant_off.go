@@ -7,6 +7,7 @@ package arena
 const (
 	variantClearW         = false // W cleared at unlock
 	variantNoTicks        = false // sleeps without a bound
+	variantDozeOn         = false // who dozes is woken like others, and has no more ticks
 	variantKeepWake       = false // a cancelled waiter keeps the wake it consumed
 	variantRobbedRebinds  = false // a robbed process takes the lock before it has noticed
 	variantTrustBinding   = false // reclaiming does not check whose slot it is

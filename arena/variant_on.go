@@ -8,6 +8,7 @@ import "os"
 var (
 	variantClearW         = variant("clear-w")
 	variantNoTicks        = variant("no-ticks")
+	variantDozeOn         = variant("doze-on")
 	variantKeepWake       = variant("keep-wake")
 	variantRobbedRebinds  = variant("robbed-rebinds")
 	variantTrustBinding   = variant("trust-binding")

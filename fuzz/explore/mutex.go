@@ -16,6 +16,7 @@ type MutexSetup struct {
 	Tries      bool // some only try
 	Settler    bool // process 1 settles in the background
 	Quiet      bool // nobody wakes up for no reason
+	Doze       bool // who dozes has no more ticks
 	Once       bool // each user locks once
 	Break      string
 }
@@ -31,6 +32,7 @@ type mutex struct {
 	word  Addr // the slot's owner word
 
 	mu, agent, list, parked, turns, nudged []Addr // of each process: its queue
+	dozing, stirred                        []Addr // of each process: its ticker
 	signal, granted, cancelled             []Addr // of each goroutine
 
 	holder, died Addr // ghosts: who is inside, and whether somebody died there
@@ -59,6 +61,7 @@ func NewMutex(setup MutexSetup) *Model {
 	x.word = m.ownerWord("word")
 	x.mu, x.agent, x.list = m.words(n, "mu of process %d"), m.words(n, "agent of process %d"), m.words(n, "list of process %d")
 	x.parked, x.turns, x.nudged = m.words(n, "parked in process %d"), m.words(n, "turns of process %d"), m.words(n, "nudged of process %d")
+	x.dozing, x.stirred = m.words(n, "dozing in process %d"), m.words(n, "stirred in process %d")
 	x.signal, x.granted, x.cancelled = m.words(goroutines, "signal of user %d"), m.words(goroutines, "granted to user %d"), m.words(goroutines, "cancelled: user %d")
 	x.holder, x.died = m.word("who is inside"), m.word("somebody died inside")
 
@@ -128,7 +131,7 @@ func (x *mutex) left(p *P) { p.Ghost(func(s *State) { s.Mem[x.holder] = 0 }) }
 
 // killed is what a death does besides: who dies inside leaves it half-changed.
 func (x *mutex) killed(s *State, k int) {
-	for _, at := range [][]Addr{x.mu, x.agent, x.list, x.parked, x.turns, x.nudged} {
+	for _, at := range [][]Addr{x.mu, x.agent, x.list, x.parked, x.turns, x.nudged, x.dozing, x.stirred} {
 		s.Mem[at[k]] = 0
 	}
 	for i, t := range x.Actors {
