@@ -59,7 +59,7 @@ func Situations() []Situation {
 		{NewMutex(MutexSetup{Name: "3 goroutines, no ticks", Goroutines: []int{3}, Quiet: true}), 8_000},
 
 		{NewMutex(MutexSetup{Name: "2 processes that doze, 1 death", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Doze: true, Quiet: true}), 8_000},
-		{NewMutex(MutexSetup{Name: "3 processes that doze, 1 death, each once", Goroutines: []int{1, 1, 1}, Deaths: 1, Ticks: true, Doze: true, Quiet: true, Once: true}), 8_000},
+		{NewMutex(MutexSetup{Name: "1 process that dozes, a wake is eaten", Goroutines: []int{1, 1, 1}, Ticks: true, Doze: true, Quiet: true, Eaten: true}), 8_000},
 		{NewMutex(MutexSetup{Name: "2 processes that doze, 1 death, contexts end, settler", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Doze: true, Cancels: true, Settler: true, Quiet: true}), 8_000},
 
 		{NewNames(NamesSetup{Name: "2 processes, 2 names, 1 slot", Processes: 2, Slots: 1, Names: 2, Last: 3, Fences: 2}), 8_000},
@@ -110,8 +110,7 @@ func Variants() []Variant {
 	mutex("reclaim without A", MutexSetup{Quiet: true, Goroutines: []int{1, 1}, Deaths: 1, Ticks: true})
 	mutex("reclaim by a store", MutexSetup{Quiet: true, Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Settler: true})
 
-	mutex("one who dozes is woken", MutexSetup{Quiet: true, Once: true, Goroutines: three, Deaths: 1, Ticks: true, Doze: true})
-	mutex("sleeps anew and does not stir the ticker", MutexSetup{Quiet: true, Once: true, Goroutines: three, Deaths: 1, Ticks: true, Doze: true})
+	mutex("one who dozes is woken", MutexSetup{Quiet: true, Goroutines: three, Ticks: true, Doze: true, Eaten: true})
 
 	names := func(what string, s NamesSetup) {
 		s.Name, s.Break, s.Processes, s.Names, s.Fences = what, what, 2, 2, 2

@@ -17,6 +17,7 @@ type MutexSetup struct {
 	Settler    bool // process 1 settles in the background
 	Quiet      bool // nobody wakes up for no reason
 	Doze       bool // who dozes has no more ticks
+	Eaten      bool // process 1 begins inside and only leaves; process 2 eats the wake that it gets
 	Once       bool // each user locks once
 	Break      string
 }
@@ -57,6 +58,9 @@ func NewMutex(setup MutexSetup) *Model {
 	m := &x.Model
 	m.Name = "mutex: " + setup.Name
 	m.addUsers(setup.Goroutines, x.user)
+	for k := range setup.Goroutines {
+		m.Actors[k].Helper = setup.Eaten && k < 2 // both are sure to come, and need nothing
+	}
 	n, goroutines := len(setup.Goroutines), len(m.Actors)
 	x.word = m.ownerWord("word")
 	x.mu, x.agent, x.list = m.words(n, "mu of process %d"), m.words(n, "agent of process %d"), m.words(n, "list of process %d")
@@ -72,13 +76,21 @@ func NewMutex(setup MutexSetup) *Model {
 	}
 	if setup.Ticks {
 		for k := range n {
+			if setup.Eaten && k < 2 {
+				continue // nobody to look for
+			}
 			m.Actors = append(m.Actors, Thread{Name: fmt.Sprintf("ticker %d", k+1), Process: k, Helper: true, Program: x.ticker})
 		}
 	}
 	if setup.Settler {
 		m.Actors = append(m.Actors, Thread{Name: "settler 1", Process: 0, Helper: true, Program: x.settler})
 	}
-	m.Init = func(s *State) { s.Mem[x.word] = uint64(robust.Free(mutexGeneration)) }
+	m.Init = func(s *State) {
+		s.Mem[x.word] = uint64(robust.Free(mutexGeneration))
+		if setup.Eaten {
+			s.Mem[x.word], s.Mem[x.holder] = uint64(selfOf(0)), 1
+		}
+	}
 	m.Deaths = setup.Deaths
 	m.Killed = x.killed
 	m.Spurious = !setup.Quiet
@@ -92,6 +104,14 @@ func (x *mutex) self(p *P) robust.Word { return selfOf(x.process(p)) }
 
 // user locks and unlocks, for ever.
 func (x *mutex) user(p *P) {
+	if x.setup.Eaten && x.process(p) == 0 {
+		p.Call(func() uint64 { x.unlock(p); return 0 })
+		return
+	}
+	if x.setup.Eaten && x.process(p) == 1 {
+		x.eat(p)
+		return
+	}
 	for top := p.Mark(); ; p.Again(top) { // the beginning is where it is idle
 		try := x.setup.Tries && p.Choose("Lock or TryLock", 2) == 1
 		out := outcome(p.Call(func() uint64 {
@@ -110,6 +130,14 @@ func (x *mutex) user(p *P) {
 		if x.setup.Once {
 			return
 		}
+	}
+}
+
+// eat is a waiter who is killed by the wake that he gets, and is gone.
+func (x *mutex) eat(p *P) {
+	w := p.Word(x.word)
+	if !w.IsFree() && x.addFlags(p, w, robust.Waiters) {
+		p.Sleep(x.word, (w | robust.Waiters).Low(), 0)
 	}
 }
 
@@ -135,7 +163,7 @@ func (x *mutex) killed(s *State, k int) {
 		s.Mem[at[k]] = 0
 	}
 	for i, t := range x.Actors {
-		if t.Process != k || t.Helper {
+		if t.Process != k || i >= len(x.signal) {
 			continue
 		}
 		s.Mem[x.signal[i]], s.Mem[x.granted[i]], s.Mem[x.cancelled[i]] = 0, 0, 0

@@ -141,7 +141,7 @@ func (x *mutex) represent(p *P) outcome {
 				flags |= robust.Starved
 			}
 			if x.addFlags(p, word, flags) {
-				if x.setup.Doze && x.setup.Break != "sleeps anew and does not stir the ticker" {
+				if x.setup.Doze {
 					p.Do("stirs the ticker", func(s *State) uint64 { s.Mem[x.stirred[k]] = s.Mem[x.dozing[k]]; return 0 })
 				}
 				p.Sleep(x.word, (word | flags).Low(), x.nudged[k])
