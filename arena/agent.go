@@ -40,7 +40,7 @@ func (c *core) represent(r request, b *binding, q *queue, w *waiter) (outcome, e
 			return stale, nil
 		}
 		if word.SameHolding(c.self) {
-			if c.addFlags(b, word, robust.Local) && c.park(r, q, w) {
+			if c.addFlags(b.slot, word, robust.Local) && c.park(r, q, w) {
 				return taken, nil
 			}
 			continue
@@ -65,18 +65,18 @@ func (c *core) represent(r request, b *binding, q *queue, w *waiter) (outcome, e
 		if starved {
 			flags |= robust.Starved
 		}
-		if c.addFlags(b, word, flags) {
+		if c.addFlags(b.slot, word, flags) {
 			c.sleep(q, (word | flags).Low())
 		}
 	}
 }
 
 // addFlags sets flags in the word that was looked at; false if it has changed.
-func (c *core) addFlags(b *binding, w, flags robust.Word) bool {
+func (c *core) addFlags(s *slot, w, flags robust.Word) bool {
 	if w.Has(flags) {
 		return true
 	}
-	if !b.slot.word.CompareAndSwap(uint64(w), uint64(w|flags)) {
+	if !s.word.CompareAndSwap(uint64(w), uint64(w|flags)) {
 		return false
 	}
 	crash.At("acquire.flagged")
@@ -122,7 +122,7 @@ func (c *core) succeed(b *binding, q *queue) {
 			q.appoint() // lost already
 			return
 		}
-		if c.addFlags(b, w, robust.Local) {
+		if c.addFlags(b.slot, w, robust.Local) {
 			return
 		}
 	}
@@ -155,6 +155,7 @@ func (c *core) departed(q *queue) {
 // sleep is the agent's sleep while the low half of the word has this value.
 func (c *core) sleep(q *queue, value uint32) {
 	crash.At("acquire.sleep")
+	c.ticker.stir()
 	c.muxer.sleep(futex.Low(&q.slot.word), value, &q.nudged)
 	crash.At("acquire.woken")
 }
@@ -197,6 +198,7 @@ func (c *core) watch(owner robust.Member) bool {
 }
 
 func (c *core) peerGone(key uint64) {
+	c.ticker.stir()
 	c.nudgeAll()
 	c.settling.died(robust.Member{Index: uint16(key), Generation: uint16(key >> 16)})
 	c.tendTickets()

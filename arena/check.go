@@ -236,6 +236,9 @@ func (c *checker) checkOwner(m robust.Member, code, where string, words [2]uint6
 
 // checkWord looks at an owner word by itself.
 func (c *checker) checkWord(w robust.Word, where string) {
+	if w.IsFree() && w.Has(robust.Dozing) {
+		c.report(Damage, "word-flags", where, [2]uint64{uint64(w)}, "word %#016x is free, and says that its sleepers doze (D)", uint64(w))
+	}
 	if w.IsFree() && w.Has(robust.Local) {
 		c.report(Damage, "word-flags", where, [2]uint64{uint64(w)}, "word %#016x is free, and has an owner's local queue (L)", uint64(w))
 	}

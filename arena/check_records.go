@@ -65,7 +65,7 @@ func (c *checker) checkGate(l *LockInfo, where string) {
 	if l.Gate != 0 && (l.Word.IsFree() || !l.Gate.SameHolding(l.Word)) {
 		c.report(Unsettled, "gate-stray", where, words, "its gate is shut by member %d, who does not hold it; the next who wants it opens the gate", l.Gate.Owner().Index)
 	}
-	if !l.Word.IsFree() && l.Gate == l.Word&^(robust.Waiters|robust.Abandoned|robust.Starved|robust.Local) && l.Readers > 0 {
+	if !l.Word.IsFree() && l.Gate == l.Word&^(robust.Waiters|robust.Abandoned|robust.Starved|robust.Local|robust.Dozing) && l.Readers > 0 {
 		words[1] = uint64(l.Readers)
 		c.report(Unsettled, "readers-inside", where, words, "%d readers are counted beside a writer, or are about to find out that they may not read", l.Readers)
 	}

@@ -75,6 +75,7 @@ func TestProblems(t *testing.T) {
 		{"owner still joining", func(f forgery) { f.setWord(1, robust.Held(robust.Member{Index: 9, Generation: 1}, 1)) }, []string{"OWNER"}},
 		{"owner of a slot without a name", func(f forgery) { f.setWord(40, robust.Held(stranger, 5)) }, []string{"OWNER"}},
 		{"L in a free word", func(f forgery) { f.setWord(1, robust.Free(1)|robust.Local) }, []string{"WORD-FLAGS"}},
+		{"D in a free word", func(f forgery) { f.setWord(1, robust.Free(1)|robust.Dozing) }, []string{"WORD-FLAGS"}},
 		{"S without W", func(f forgery) { f.setWord(1, robust.Held(forgedOwner, 4242)|robust.Starved) }, []string{"WORD-FLAGS"}},
 		{"half-evicted", func(f forgery) { f.setWord(1, robust.Free(2)) }, []string{"HALF-EVICTED"}},
 		{"half-evicted, latch abandoned", func(f forgery) {

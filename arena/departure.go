@@ -68,7 +68,7 @@ func (c *core) giveBack(i uint32, s *slot) bool {
 		c.reopen(i, s)
 		if s.word.CompareAndSwap(uint64(w), uint64(w.Released(life.generation()))) {
 			crash.At("give.freed")
-			if w.Has(robust.Waiters) {
+			if !c.wakeDozing(s, w) && w.Has(robust.Waiters) {
 				c.wakeOne(s)
 			}
 			return true

@@ -39,6 +39,13 @@ func (p *porter) init() {
 	p.slots = make(map[uint32]int)
 }
 
+// isIdle tells whether nobody waits.
+func (p *porter) isIdle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waits) == 0
+}
+
 func (w *ticketWait) answered() bool { return w.owner.Load() != w.wanted }
 
 func (w *ticketWait) signal() {

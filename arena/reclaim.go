@@ -78,6 +78,7 @@ func (c *core) seize(s *slot, w robust.Word, p peer) bool {
 		return false
 	}
 	crash.At("reclaim.taken")
+	c.wakeDozing(s, w)
 	if abandoned {
 		storeDeath(s, Died, w.PID(), p.label)
 	}

@@ -13,6 +13,7 @@ import (
 //	   and signal the agent
 //	A  stays: the next owner is told too
 //	S  stays for the newcomers to see; it ends hand-overs in this process
+//	D  wake all who sleep: see doze
 
 // maxTurns is how many releases in a row may go to this process's own
 // goroutines, by hand-over or by waking only them, while others sleep.
@@ -65,6 +66,9 @@ func (c *core) wakeAfter(key lotKey, s *slot, w robust.Word, turns bool) {
 	local := false
 	if w.Has(robust.Local) {
 		local = c.signalLocal(key, turns)
+	}
+	if c.wakeDozing(s, w) {
+		return
 	}
 	if w.Has(robust.Waiters) && (!local || w.Has(robust.Starved)) {
 		c.wakeOne(s)

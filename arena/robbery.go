@@ -187,6 +187,7 @@ func (c *core) robOwner(r *record, p place, w robust.Word, victim peer) (Death, 
 		}
 	}
 	crash.At("rob.taken")
+	c.wakeDozing(s, w)
 	storeDeath(s, Robbed, w.PID(), victim.label)
 	d := loadDeath(s)
 	crash.At("rob.told")

@@ -273,7 +273,7 @@ func (m *RWMutex) abandon() {
 			if !w.SameHolding(c.self) {
 				return false
 			}
-			if c.addFlags(b, w, robust.Abandoned) { // A comes before the gate opens
+			if c.addFlags(b.slot, w, robust.Abandoned) { // A comes before the gate opens
 				break
 			}
 		}

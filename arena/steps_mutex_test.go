@@ -22,6 +22,10 @@ var mutexOperations = []operation{
 		work: func(p *performer) { p.unlock("m0") },
 	},
 	{
+		name: "unlock for who has waited long", before: func(p *performer) { p.lock("m0") }, wait: passMutex,
+		work: func(p *performer) { p.dozed("m0"); p.unlock("m0") },
+	},
+	{
 		name: "wait for a mutex", hold: holdMutex, wait: passMutex, rival: passMutex,
 		work: func(p *performer) { p.lock("m0") }, after: func(p *performer) { p.unlock("m0") },
 	},
@@ -70,6 +74,13 @@ var mutexOperations = []operation{
 		work: func(p *performer) { evictNamed(p, p.bound(&p.a.Mutex("m1").handle)) },
 	},
 	{name: "give up just when it is freed", lonely: true, vague: true},
+}
+
+// dozed makes the word of a lock that is held say that those who wait doze.
+func (p *performer) dozed(name string) {
+	word := &p.a.Mutex(name).binding().slot.word
+	for w := word.Load(); !word.CompareAndSwap(w, w|uint64(robust.Waiters|robust.Dozing)); w = word.Load() {
+	}
 }
 
 func giveUpMutex(p *performer) {

@@ -2,8 +2,10 @@ package arena
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"lockd/futex"
 	"lockd/internal/crash"
 	"lockd/robust"
 )
@@ -13,7 +15,8 @@ import (
 // own sleepers where the word is free, since their wake may have gone to a
 // process that died; it judges owners whose death no pidfd tells; it says S
 // for those whom a busy lock passes by. It looks often at first and less often
-// at words that do not change.
+// at words that do not change, and seldom if they all are held by living owners
+// whose end it will be told of: see doze.
 //
 // A sleeper in another process is that process's business: nobody's flag and
 // nobody's wake is needed to find a free lock.
@@ -21,8 +24,9 @@ type ticker struct {
 	c        *core
 	mu       sync.Mutex
 	sleepers int
-	slow     bool // it looks less often than at first
-	looks    int  // at how many things in the last tick
+	slow     bool        // it looks less often than at first
+	dozing   atomic.Bool // it looks seldom, or may be about to
+	looks    int         // at how many things in the last tick
 	hurry    chan struct{}
 	quit     chan struct{}
 	running  bool
@@ -32,6 +36,10 @@ type ticker struct {
 const (
 	tickFirst = 20 * time.Millisecond
 	tickLast  = 250 * time.Millisecond
+	// tickDozing is between two ticks for those who doze, which they do once
+	// they have waited for dozeAfter.
+	tickDozing = 4 * time.Second
+	dozeAfter  = 2 * time.Second
 	// tickEach is how much more there is between two ticks for each thing that
 	// is looked at, which takes some tenths of a microsecond: so looking takes
 	// some hundredths of the time at most, however many wait.
@@ -56,9 +64,20 @@ func (t *ticker) newcomer() {
 		return
 	}
 	// To wake the ticker costs a switch between threads, so only if it sleeps long.
-	if !t.slow {
-		return
+	if t.slow || t.dozing.Load() {
+		t.hasten()
 	}
+}
+
+// stir is for who is about to sleep on what the ticker may not have looked at,
+// or has reason to want a look soon.
+func (t *ticker) stir() {
+	if t.dozing.Load() {
+		t.hasten()
+	}
+}
+
+func (t *ticker) hasten() {
 	select {
 	case t.hurry <- struct{}{}:
 	default:
@@ -89,6 +108,7 @@ func (t *ticker) finished() bool {
 		return false
 	}
 	t.running, t.slow = false, false
+	t.dozing.Store(false)
 	close(t.done)
 	return true
 }
@@ -115,9 +135,18 @@ func (t *ticker) run() {
 		if t.finished() {
 			return
 		}
-		if t.tick() {
+		// Whoever goes to sleep and does not see this is seen by the tick.
+		t.dozing.Store(true)
+		changed, dozing := t.tick()
+		t.dozing.Store(dozing)
+		switch {
+		case changed:
 			interval = t.first()
-		} else {
+		case dozing && variantDozeOn:
+			interval = time.Hour
+		case dozing:
+			interval = tickDozing
+		default:
 			interval = min(2*interval, tickLast)
 		}
 		t.setSlow(interval > t.first())
@@ -136,20 +165,21 @@ func (t *ticker) setSlow(slow bool) {
 	t.mu.Unlock()
 }
 
-// tick looks at every queue and says whether any word has changed.
-func (t *ticker) tick() bool {
+// tick looks at every queue and says whether any word has changed, and if not,
+// whether all who wait doze.
+func (t *ticker) tick() (changed, dozing bool) {
 	c := t.c
 	if c.checkReplaced() {
 		c.rouseAll()
 	}
 	var queues []*queue
 	c.lot.all(func(q *queue) { queues = append(queues, q) })
-	changed := false
+	dozing = true
 	gone := make(map[robust.Member]bool) // one owner may hold what many wait for
 	for _, q := range queues {
-		if c.look(q, gone) {
-			changed = true
-		}
+		moved, dozes := c.look(q, gone)
+		changed = changed || moved
+		dozing = dozing && dozes
 	}
 	dozers := c.dozers.list()
 	t.looks = len(queues) + len(dozers)
@@ -160,15 +190,15 @@ func (t *ticker) tick() bool {
 	}
 	c.tendTickets()
 	c.tendRanges()
-	return changed
+	return changed, dozing && !changed && len(gone) < watchLimit && len(dozers) == 0 && c.porter.isIdle()
 }
 
 // look does for one queue what a lost wake, a quiet death or a busy lock would
 // leave undone. A queue that its last waiter has just left is harmless to look at.
-func (c *core) look(q *queue, gone map[robust.Member]bool) (changed bool) {
+func (c *core) look(q *queue, gone map[robust.Member]bool) (changed, dozes bool) {
 	w := robust.Word(q.slot.word.Load())
-	changed = uint64(w) != q.seen
-	q.seen = uint64(w)
+	changed = uint64(w&^robust.Dozing) != q.seen
+	q.seen = uint64(w &^ robust.Dozing)
 
 	ours := w.SameHolding(c.self)
 	q.mu.Lock()
@@ -203,7 +233,35 @@ func (c *core) look(q *queue, gone map[robust.Member]bool) (changed bool) {
 		}
 		if dead {
 			q.nudge()
+		} else {
+			dozes = c.doze(q, w, agent)
 		}
 	}
-	return changed
+	return changed, dozes
+}
+
+// doze sees to it that a long sleep needs no look for a while, and says whether
+// it did. The owner's death will be told, by a pidfd or his sentinel. And
+// whoever ends the holding, by release, by taking it over, by robbery, sees D in
+// the word that he swaps, and wakes all: so a wake is not lost with one who was
+// killed, and all look who holds it then, and watch him. If he is killed before
+// that he is the owner whose death is told.
+//
+// What no pidfd tells is found out by a tick all the same.
+func (c *core) doze(q *queue, w robust.Word, agent *waiter) bool {
+	if agent.waited() < dozeAfter || !c.watch(w.Owner()) {
+		return false
+	}
+	return c.addFlags(q.slot, w, robust.Dozing)
+}
+
+// wakeDozing wakes all who sleep on a word that was w, if any of them doze, and
+// says whether there was anybody.
+func (c *core) wakeDozing(s *slot, w robust.Word) bool {
+	if !w.Has(robust.Dozing) || variantDozeOn {
+		return false
+	}
+	n := futex.Wake(futex.Low(&s.word), futex.All)
+	crash.At("wake.all")
+	return n > 0
 }

@@ -8,6 +8,7 @@ const (
 	variantClearW         = false // W cleared at unlock
 	variantClaimAhead     = false // the clock's hand takes slots that were never handed out
 	variantNoTicks        = false // sleeps without a bound
+	variantDozeOn         = false // who dozes is woken like others, and has no more ticks
 	variantKeepWake       = false // a cancelled waiter keeps the wake it consumed
 	variantRobbedRebinds  = false // a robbed process takes the lock before it has noticed
 	variantTrustBinding   = false // reclaiming does not check whose slot it is

@@ -9,6 +9,7 @@ var (
 	variantClearW         = variant("clear-w")
 	variantClaimAhead     = variant("claim-ahead")
 	variantNoTicks        = variant("no-ticks")
+	variantDozeOn         = variant("doze-on")
 	variantKeepWake       = variant("keep-wake")
 	variantRobbedRebinds  = variant("robbed-rebinds")
 	variantTrustBinding   = variant("trust-binding")

@@ -2,9 +2,9 @@ package robust
 
 // Word is an owner word: the 64 bits that say who holds a lock and how.
 //
-//	63          48 47          32 31 30 29 28 27             0
-//	| generation   | member      | W | A | S | L | pid       |   held
-//	| slot generation            | W | A | S | 0 | 0         |   free
+//	63          48 47          32 31 30 29 28 27 26          0
+//	| generation   | member      | W | A | S | L | D | pid   |   held
+//	| slot generation            | W | A | S | 0 | 0 | 0     |   free
 //
 // A word with a zero pid is free. A free word carries the 32-bit generation of
 // the slot it belongs to, so that the fast path of a handle to a slot that was
@@ -24,8 +24,9 @@ package robust
 //	held L                        owned; goroutines of the owner's process queue in it
 //	held A                        owned by an heir who has not marked it consistent
 //	held S W                      owned; somebody has waited long
+//	held D W                      owned; who sleeps may look seldom: all are woken when the holding ends
 //
-// All flags combine. L is never set in a free word; S never without W.
+// All flags combine. L and D are never set in a free word; S and D never without W.
 //
 // The transitions below are pure: they compute the next word and touch no
 // memory. Every change of a shared word is one compare-and-swap from the exact
@@ -34,13 +35,14 @@ type Word uint64
 
 // The flags of an owner word.
 const (
+	Dozing    Word = 1 << 27 // D: whoever ends the holding wakes all sleepers
 	Local     Word = 1 << 28 // L: goroutines of the owner's process are queued locally
 	Starved   Word = 1 << 29 // S: newcomers queue
 	Abandoned Word = 1 << 30 // A: what the lock protects may be half-changed
 	Waiters   Word = 1 << 31 // W: somebody sleeps on the word
 
-	flagMask Word = Local | Starved | Abandoned | Waiters
-	pidMask  Word = 1<<28 - 1
+	flagMask Word = Dozing | Local | Starved | Abandoned | Waiters
+	pidMask  Word = 1<<27 - 1
 )
 
 // MaxGeneration is the last generation a slot can have; it is retired there.
@@ -103,7 +105,8 @@ func (w Word) Taken(self Word) Word { return self | w&(Waiters|Abandoned) }
 func (w Word) Barged(self Word) Word { return self | w&(Waiters|Abandoned|Starved) }
 
 // Released is what the holder's release makes of the held word w. L ends: the
-// releasing process looks after its own queue.
+// releasing process looks after its own queue. D ends with the holding, here
+// and where it is taken over.
 func (w Word) Released(generation uint32) Word {
 	return Free(generation) | w&(Waiters|Abandoned|Starved)
 }

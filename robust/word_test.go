@@ -11,15 +11,15 @@ var (
 
 // everyFlags calls f with every combination of flags.
 func everyFlags(f func(flags Word)) {
-	for bits := range Word(16) {
-		f(bits << 28)
+	for bits := range Word(32) {
+		f(bits << 27)
 	}
 }
 
 func TestWordFieldsDoNotOverlap(t *testing.T) {
 	everyFlags(func(flags Word) {
 		for _, m := range []Member{{1, 1}, {7, 0xbeef}, {1023, 0xffff}, {0xffff, 0}} {
-			for _, pid := range []uint32{1, 2, 1 << 22, 1<<28 - 1} {
+			for _, pid := range []uint32{1, 2, 1 << 22, 1<<27 - 1} {
 				w := Held(m, pid) | flags
 				if w.IsFree() || w.Owner() != m || w.PID() != pid || w.Flags() != flags {
 					t.Fatalf("%#x: free %v, owner %v, pid %d, flags %#x", w, w.IsFree(), w.Owner(), w.PID(), w.Flags())
@@ -58,7 +58,7 @@ func TestWordTransitions(t *testing.T) {
 				t.Errorf("%s of %#x has flags %#x, want %#x of them", what, from, got.Flags(), must)
 			}
 		}
-		free, held := Free(9)|flags&^Local, someone|flags
+		free, held := Free(9)|flags&^(Local|Dozing), someone|flags
 
 		taken := free.Taken(another)
 		keeps("Taken", taken, free, Waiters|Abandoned)
@@ -72,7 +72,7 @@ func TestWordTransitions(t *testing.T) {
 		keeps("Inherited", inherited, held, Waiters|Abandoned)
 
 		reclaimed := held.Reclaimed(another)
-		if !reclaimed.Has(Abandoned) || reclaimed.Has(Waiters) != held.Has(Waiters) || reclaimed.Has(Local) || reclaimed.Has(Starved) {
+		if !reclaimed.Has(Abandoned) || reclaimed.Has(Waiters) != held.Has(Waiters) || reclaimed.Has(Local) || reclaimed.Has(Starved) || reclaimed.Has(Dozing) {
 			t.Errorf("Reclaimed of %#x is %#x", held, reclaimed)
 		}
 		for _, w := range []Word{taken, barged, inherited, reclaimed} {

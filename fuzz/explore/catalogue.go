@@ -58,6 +58,10 @@ func Situations() []Situation {
 		{NewMutex(MutexSetup{Name: "2 goroutines and 1 process, no ticks", Goroutines: []int{2, 1}, Quiet: true}), 8_000},
 		{NewMutex(MutexSetup{Name: "3 goroutines, no ticks", Goroutines: []int{3}, Quiet: true}), 8_000},
 
+		{NewMutex(MutexSetup{Name: "2 processes that doze, 1 death", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Doze: true, Quiet: true}), 8_000},
+		{NewMutex(MutexSetup{Name: "1 process that dozes, a wake is eaten", Goroutines: []int{1, 1, 1}, Ticks: true, Doze: true, Quiet: true, Eaten: true}), 8_000},
+		{NewMutex(MutexSetup{Name: "2 processes that doze, 1 death, contexts end, settler", Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Doze: true, Cancels: true, Settler: true, Quiet: true}), 8_000},
+
 		{NewNames(NamesSetup{Name: "2 processes, 2 names, 1 slot", Processes: 2, Slots: 1, Names: 2, Last: 3, Fences: 2}), 8_000},
 		{NewNames(NamesSetup{Name: "the same, 1 death, settling", Processes: 2, Slots: 1, Names: 2, Last: 3, Fences: 2, Deaths: 1, Settle: true}), 8_000},
 		{NewNames(NamesSetup{Name: "3 processes, 2 names, 1 slot, 1 death", Processes: 3, Slots: 1, Names: 2, Last: 2, Fences: 1, Deaths: 1, Settle: true}), 8_000},
@@ -105,6 +109,8 @@ func Variants() []Variant {
 	mutex("S obeyed unasked", MutexSetup{Goroutines: []int{1, 1}, Cancels: true})
 	mutex("reclaim without A", MutexSetup{Quiet: true, Goroutines: []int{1, 1}, Deaths: 1, Ticks: true})
 	mutex("reclaim by a store", MutexSetup{Quiet: true, Goroutines: []int{1, 1}, Deaths: 1, Ticks: true, Settler: true})
+
+	mutex("one who dozes is woken", MutexSetup{Quiet: true, Goroutines: three, Ticks: true, Doze: true, Eaten: true})
 
 	names := func(what string, s NamesSetup) {
 		s.Name, s.Break, s.Processes, s.Names, s.Fences = what, what, 2, 2, 2

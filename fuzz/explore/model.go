@@ -75,7 +75,7 @@ func (m *Model) show(at Addr, v uint64) string {
 	for _, f := range []struct {
 		flag robust.Word
 		name string
-	}{{robust.Waiters, "W"}, {robust.Abandoned, "A"}, {robust.Starved, "S"}, {robust.Local, "L"}} {
+	}{{robust.Waiters, "W"}, {robust.Abandoned, "A"}, {robust.Starved, "S"}, {robust.Local, "L"}, {robust.Dozing, "D"}} {
 		if w.Has(f.flag) {
 			text += " " + f.name
 		}

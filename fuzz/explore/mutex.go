@@ -16,6 +16,8 @@ type MutexSetup struct {
 	Tries      bool // some only try
 	Settler    bool // process 1 settles in the background
 	Quiet      bool // nobody wakes up for no reason
+	Doze       bool // who dozes has no more ticks
+	Eaten      bool // process 1 begins inside and only leaves; process 2 eats the wake that it gets
 	Once       bool // each user locks once
 	Break      string
 }
@@ -31,6 +33,7 @@ type mutex struct {
 	word  Addr // the slot's owner word
 
 	mu, agent, list, parked, turns, nudged []Addr // of each process: its queue
+	dozing, stirred                        []Addr // of each process: its ticker
 	signal, granted, cancelled             []Addr // of each goroutine
 
 	holder, died Addr // ghosts: who is inside, and whether somebody died there
@@ -55,10 +58,14 @@ func NewMutex(setup MutexSetup) *Model {
 	m := &x.Model
 	m.Name = "mutex: " + setup.Name
 	m.addUsers(setup.Goroutines, x.user)
+	for k := range setup.Goroutines {
+		m.Actors[k].Helper = setup.Eaten && k < 2 // both are sure to come, and need nothing
+	}
 	n, goroutines := len(setup.Goroutines), len(m.Actors)
 	x.word = m.ownerWord("word")
 	x.mu, x.agent, x.list = m.words(n, "mu of process %d"), m.words(n, "agent of process %d"), m.words(n, "list of process %d")
 	x.parked, x.turns, x.nudged = m.words(n, "parked in process %d"), m.words(n, "turns of process %d"), m.words(n, "nudged of process %d")
+	x.dozing, x.stirred = m.words(n, "dozing in process %d"), m.words(n, "stirred in process %d")
 	x.signal, x.granted, x.cancelled = m.words(goroutines, "signal of user %d"), m.words(goroutines, "granted to user %d"), m.words(goroutines, "cancelled: user %d")
 	x.holder, x.died = m.word("who is inside"), m.word("somebody died inside")
 
@@ -69,13 +76,21 @@ func NewMutex(setup MutexSetup) *Model {
 	}
 	if setup.Ticks {
 		for k := range n {
+			if setup.Eaten && k < 2 {
+				continue // nobody to look for
+			}
 			m.Actors = append(m.Actors, Thread{Name: fmt.Sprintf("ticker %d", k+1), Process: k, Helper: true, Program: x.ticker})
 		}
 	}
 	if setup.Settler {
 		m.Actors = append(m.Actors, Thread{Name: "settler 1", Process: 0, Helper: true, Program: x.settler})
 	}
-	m.Init = func(s *State) { s.Mem[x.word] = uint64(robust.Free(mutexGeneration)) }
+	m.Init = func(s *State) {
+		s.Mem[x.word] = uint64(robust.Free(mutexGeneration))
+		if setup.Eaten {
+			s.Mem[x.word], s.Mem[x.holder] = uint64(selfOf(0)), 1
+		}
+	}
 	m.Deaths = setup.Deaths
 	m.Killed = x.killed
 	m.Spurious = !setup.Quiet
@@ -89,6 +104,14 @@ func (x *mutex) self(p *P) robust.Word { return selfOf(x.process(p)) }
 
 // user locks and unlocks, for ever.
 func (x *mutex) user(p *P) {
+	if x.setup.Eaten && x.process(p) == 0 {
+		p.Call(func() uint64 { x.unlock(p); return 0 })
+		return
+	}
+	if x.setup.Eaten && x.process(p) == 1 {
+		x.eat(p)
+		return
+	}
 	for top := p.Mark(); ; p.Again(top) { // the beginning is where it is idle
 		try := x.setup.Tries && p.Choose("Lock or TryLock", 2) == 1
 		out := outcome(p.Call(func() uint64 {
@@ -110,6 +133,14 @@ func (x *mutex) user(p *P) {
 	}
 }
 
+// eat is a waiter who is killed by the wake that he gets, and is gone.
+func (x *mutex) eat(p *P) {
+	w := p.Word(x.word)
+	if !w.IsFree() && x.addFlags(p, w, robust.Waiters) {
+		p.Sleep(x.word, (w | robust.Waiters).Low(), 0)
+	}
+}
+
 // entered checks, in the step that takes the lock, that nobody else is inside,
 // and that whoever died there is told of.
 func (x *mutex) entered(p *P) {
@@ -128,11 +159,11 @@ func (x *mutex) left(p *P) { p.Ghost(func(s *State) { s.Mem[x.holder] = 0 }) }
 
 // killed is what a death does besides: who dies inside leaves it half-changed.
 func (x *mutex) killed(s *State, k int) {
-	for _, at := range [][]Addr{x.mu, x.agent, x.list, x.parked, x.turns, x.nudged} {
+	for _, at := range [][]Addr{x.mu, x.agent, x.list, x.parked, x.turns, x.nudged, x.dozing, x.stirred} {
 		s.Mem[at[k]] = 0
 	}
 	for i, t := range x.Actors {
-		if t.Process != k || t.Helper {
+		if t.Process != k || i >= len(x.signal) {
 			continue
 		}
 		s.Mem[x.signal[i]], s.Mem[x.granted[i]], s.Mem[x.cancelled[i]] = 0, 0, 0

@@ -141,6 +141,9 @@ func (x *mutex) represent(p *P) outcome {
 				flags |= robust.Starved
 			}
 			if x.addFlags(p, word, flags) {
+				if x.setup.Doze {
+					p.Do("stirs the ticker", func(s *State) uint64 { s.Mem[x.stirred[k]] = s.Mem[x.dozing[k]]; return 0 })
+				}
 				p.Sleep(x.word, (word | flags).Low(), x.nudged[k])
 			}
 		}
@@ -246,7 +249,11 @@ func (x *mutex) seize(p *P, w robust.Word) bool {
 	case "reclaim drops W":
 		next &^= robust.Waiters
 	}
-	return p.CAS(x.word, uint64(w), uint64(next))
+	if !p.CAS(x.word, uint64(w), uint64(next)) {
+		return false
+	}
+	x.wakeDozing(p, w)
+	return true
 }
 
 // tryLock is arena's try.

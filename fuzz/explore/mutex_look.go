@@ -10,8 +10,9 @@ import (
 func (x *mutex) ticker(p *P) {
 	k := x.process(p)
 	for top := p.Mark(); ; p.Again(top) {
-		w := robust.Word(p.Await("ticks", func(s *State) bool { return s.Mem[x.agent[k]]|s.Mem[x.list[k]] != 0 },
-			func(s *State) uint64 { return s.Mem[x.word] }))
+		p.Await("ticks", func(s *State) bool { return s.Mem[x.agent[k]]|s.Mem[x.list[k]] != 0 },
+			func(s *State) uint64 { s.Mem[x.dozing[k]] = flag(x.setup.Doze); return 0 })
+		w := p.Word(x.word)
 		ours := w.SameHolding(x.self(p))
 		const (
 			there = 1 << iota
@@ -39,8 +40,36 @@ func (x *mutex) ticker(p *P) {
 			}
 		case x.gone(p, w.Owner()):
 			nudge()
+		case x.setup.Doze && p.Choose("has waited long", 2) == 1 && x.addFlags(p, w, robust.Dozing):
+			if x.doze(p, k, w) {
+				nudge()
+			}
 		}
+		x.awaken(p, k)
 	}
+}
+
+// doze ends when the owner's death is told, or a sleeper of this process stirs.
+// The ticks that there are besides are left out.
+func (x *mutex) doze(p *P, k int, w robust.Word) (dead bool) {
+	return p.Await("dozes", func(s *State) bool {
+		return s.Mem[x.stirred[k]] != 0 || x.ProcessDead(s, processOf(w.Owner()))
+	}, func(s *State) uint64 { return flag(x.ProcessDead(s, processOf(w.Owner()))) }) != 0
+}
+
+// awaken is the end of a tick.
+func (x *mutex) awaken(p *P, k int) {
+	if x.setup.Doze {
+		p.Do("has ticked", func(s *State) uint64 { s.Mem[x.dozing[k]], s.Mem[x.stirred[k]] = 0, 0; return 0 })
+	}
+}
+
+func (x *mutex) wakeDozing(p *P, w robust.Word) bool {
+	if !w.Has(robust.Dozing) || x.setup.Break == "one who dozes is woken" {
+		return false
+	}
+	p.WakeAll(x.word)
+	return true
 }
 
 // settler is what a settler does with a slot: settleSlot, and letGo.

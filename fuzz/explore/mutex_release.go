@@ -43,6 +43,9 @@ func (x *mutex) wakeAfter(p *P, w robust.Word, turns bool) {
 	if w.Has(robust.Local) {
 		local = x.signalLocal(p, turns)
 	}
+	if x.wakeDozing(p, w) {
+		return
+	}
 	if w.Has(robust.Waiters) && (!local || w.Has(robust.Starved)) {
 		x.wakeOne(p)
 	}

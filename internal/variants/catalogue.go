@@ -18,6 +18,7 @@ type Catch struct {
 var Catches = []Catch{
 	{Variant: "clear-w", Package: "arena", Test: "TestKilledWaiterOfBusyLock"},
 	{Variant: "no-ticks", Package: "arena", Test: "TestKilledWaiterOfIdleLock"},
+	{Variant: "doze-on", Package: "arena", Test: "TestKilledWaiterBeforeDozer"},
 	{Variant: "keep-wake", Package: "arena", Test: "TestCancelAgainstUnlock"},
 	{Variant: "woken-bit", Package: "arena", Test: "TestKilledWaiterOfBusyLock"},
 	{Variant: "watch-past-owner", Package: "arena", Test: "TestInheritance", Long: true},

@@ -1,0 +1,104 @@
+package arena
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"lockd/futex"
+	"lockd/internal/proc"
+	"lockd/robust"
+)
+
+func init() { roles["eater"] = eatWake }
+
+// eatWake sleeps at a lock's word, and is killed by the wake that it gets:
+// arena, lock.
+func eatWake(args []string) {
+	a := reopen(args[0], quietly("eater"))
+	m := a.Mutex(args[1])
+	m.TryLock() // to look it up: it is held
+	word := &m.binding().slot.word
+	proc.Say("ready")
+	for {
+		if futex.Wait(futex.Low(word), robust.Word(word.Load()).Low(), 0) == nil {
+			unix.Kill(unix.Getpid(), unix.SIGKILL)
+		}
+	}
+}
+
+// awaitDoze waits until those who wait for a lock look seldom.
+func awaitDoze(t *testing.T, m *Mutex) {
+	t.Helper()
+	until(t, "who waits for "+m.Name()+" dozes", func() bool {
+		return robust.Word(m.binding().slot.word.Load()).Has(robust.Dozing | robust.Waiters)
+	})
+}
+
+// The wake goes first to one who is killed by it. Who has waited long behind
+// him is woken too, and needs no tick.
+func TestKilledWaiterBeforeDozer(t *testing.T) {
+	path := testPath(t)
+	a, err := Open(path, quietly("parent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	m := a.Mutex("bed")
+	m.Lock()
+	proc.Start(t, "eater", []string{path, m.Name()}).Expect("ready")
+	sleeper := proc.Start(t, "sleeper", []string{path, m.Name()})
+	sleeper.Expect("ready")
+	sleeper.Send("lock")
+	awaitDoze(t, m)
+	m.Unlock()
+	if err := allHadIt([]*proc.Proc{sleeper}); err != nil {
+		t.Errorf("word %#x: %v", m.binding().slot.word.Load(), err)
+	}
+}
+
+// The owner's death is told to those who have waited long, and so is the
+// heir's: by then they know of him.
+func TestDozersInherit(t *testing.T) {
+	path := testPath(t)
+	a, err := Open(path, quietly("parent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	m := a.Mutex("bed")
+	m.TryLock() // to look it up
+	m.Unlock()
+	var all []*proc.Proc
+	for i := range 3 {
+		p := proc.Start(t, "actor", []string{path, fmt.Sprintf("actor %d", i)})
+		p.Expect("ready")
+		p.Send("lock bed")
+		if i == 0 {
+			p.Expect("held")
+		}
+		all = append(all, p)
+	}
+	awaitWaiters(t, m, all[1:])
+	awaitDoze(t, m)
+	all[0].Kill()
+	heir, last := all[1], all[2]
+	select {
+	case line := <-heir.Lines():
+		expectHeirOf(t, line, all[0])
+	case line := <-last.Lines():
+		expectHeirOf(t, line, all[0])
+		heir, last = last, heir
+	}
+	heir.Kill()
+	expectHeirOf(t, last.Next(), heir)
+}
+
+func expectHeirOf(t *testing.T, line string, dead *proc.Proc) {
+	t.Helper()
+	if !strings.HasPrefix(line, fmt.Sprintf("heir of %d ", dead.PID())) {
+		t.Fatalf("said %q, not that it is the heir of %d", line, dead.PID())
+	}
+}
