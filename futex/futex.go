@@ -14,9 +14,9 @@
 // the old value before the store and is found by the wake, or does not sleep.
 //
 // A wait blocks its thread but not its scheduler slot, which it yields now and
-// then before it sleeps. Signals are no way to
-// cancel it: some waits end with any signal, others with none. What has to be
-// cancellable waits with [WaitAny] on a second word of its own.
+// then before it sleeps. Signals are no way to cancel it: some waits end with
+// any signal, others with none. What has to be cancellable waits with [WaitAny]
+// on a second word of its own.
 package futex
 
 import (
