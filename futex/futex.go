@@ -13,9 +13,10 @@
 // value first and wakes afterwards therefore loses nobody: each sleeper saw
 // the old value before the store and is found by the wake, or does not sleep.
 //
-// A wait blocks its thread but not its scheduler slot. Signals are no way to
-// cancel it: some waits end with any signal, others with none. What has to be
-// cancellable waits with [WaitAny] on a second word of its own.
+// A wait blocks its thread but not its scheduler slot, which it yields now and
+// then before it sleeps. Signals are no way to cancel it: some waits end with
+// any signal, others with none. What has to be cancellable waits with [WaitAny]
+// on a second word of its own.
 package futex
 
 import (
@@ -72,6 +73,7 @@ const (
 // The order that counts is that of the word's atomic operations: a wake
 // orders nothing by itself.
 func Wait(word *atomic.Uint32, value uint32, deadline int64) error {
+	breathe()
 	var until unix.Timespec
 	limit := timeout(&until, deadline)
 	// SAFETY: both conversions stand in the call, which keeps the pointers

@@ -47,6 +47,7 @@ func WaitAny(words []Word, deadline int64) (int, error) {
 	if len(words) == 0 || len(words) > MaxWords {
 		return -1, waitError("futex_waitv", unix.EINVAL)
 	}
+	breathe()
 
 	var until unix.Timespec
 	limit := timeout(&until, deadline)
