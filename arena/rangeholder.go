@@ -81,12 +81,17 @@ func (h *rangeHolder) put(i uint32, r *rangeRecord) {
 // the fewest others. The form of the tree stays as good as random, for the
 // order has nothing to do with what is taken.
 func (h *rangeHolder) shelve(i uint32) {
-	n, mine := h.spare, priority(i)
+	if h.spare++; h.spares[h.spare-1] == i {
+		return // it was taken from there, and those before it are as they were
+	}
+	if h.spare < rangeSpares {
+		h.spares[h.spare] = 0
+	}
+	n, mine := h.spare-1, priority(i)
 	for ; n > 0 && priority(h.spares[n-1]) < mine; n-- {
 		h.spares[n] = h.spares[n-1]
 	}
 	h.spares[n] = i
-	h.spare++
 }
 
 // list puts a record into the list of pieces.
