@@ -107,7 +107,7 @@ func TestRangesTakeLowestRecord(t *testing.T) {
 			} else {
 				at = 1 + rand.Uint32N(1<<19)
 			}
-			h.shelve(at)
+			h.put(at, nil)
 		case h.spare > 0:
 			h.spare--
 			taken = append(taken, h.spares[h.spare])

@@ -69,6 +69,10 @@ func (h *rangeHolder) pick() (uint32, *rangeRecord) {
 // put gives a record back that is in no tree and says that it is claimed.
 func (h *rangeHolder) put(i uint32, r *rangeRecord) {
 	if h.spare < rangeSpares {
+		if h.spares[h.spare] == i {
+			h.spare++ // it was taken from there, and those before it are as they were
+			return
+		}
 		h.shelve(i)
 		return
 	}
@@ -81,10 +85,7 @@ func (h *rangeHolder) put(i uint32, r *rangeRecord) {
 // the fewest others. The form of the tree stays as good as random, for the
 // order has nothing to do with what is taken.
 func (h *rangeHolder) shelve(i uint32) {
-	if h.spare++; h.spares[h.spare-1] == i {
-		return // it was taken from there, and those before it are as they were
-	}
-	if h.spare < rangeSpares {
+	if h.spare++; h.spare < rangeSpares {
 		h.spares[h.spare] = 0
 	}
 	n, mine := h.spare-1, priority(i)
