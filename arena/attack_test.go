@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -104,6 +105,36 @@ func TestOpenWhileTheFileGrows(t *testing.T) {
 	if p, err := preambleOf(f, a.Path(), &before); err != nil || p.segments != 2 {
 		t.Errorf("%d segments, %v", p.segments, err)
 	}
+}
+
+// While the header is copied it comes to say that there is one more segment.
+func TestSnapshotWhileTheFileGrows(t *testing.T) {
+	t.Parallel()
+	a := testArena(t, &Options{Logger: quiet})
+	if grown, err := a.core.grow(context.Background(), a.core.segments()); !grown {
+		t.Fatal("the file does not grow: ", err)
+	}
+	done := make(chan struct{})
+	var growing sync.WaitGroup
+	growing.Go(func() {
+		for segments := uint32(1); ; segments ^= 3 {
+			select {
+			case <-done:
+				a.core.head.segments.Store(2)
+				return
+			default:
+				a.core.head.segments.Store(segments)
+			}
+		}
+	})
+	for range 2000 {
+		if s, err := ReadSnapshot(a.Path()); err != nil {
+			t.Errorf("with %d segments: %v", s.Segments, err)
+			break
+		}
+	}
+	close(done)
+	growing.Wait()
 }
 
 // One opening leaves everything to the heirs of its descriptor, while another

