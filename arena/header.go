@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"unsafe"
+
+	"lockd/robust"
 )
 
 // layoutHash names this layout: builds that disagree about any size or place
@@ -11,7 +13,8 @@ import (
 const layoutHash uint64 = formatVersion<<56 |
 	headerSize<<40 ^ stripeCount<<36 ^ memberEntries<<28 ^ memberSize<<24 ^
 	segmentSlots<<16 ^ segmentRecords<<12 ^ segmentBuckets<<8 ^
-	slotSize<<4 ^ recordSize ^ inlineName<<20 ^ maxSegments<<32 ^ memberLabel<<48
+	slotSize<<4 ^ recordSize ^ inlineName<<20 ^ maxSegments<<32 ^ memberLabel<<48 ^
+	uint64(robust.Dozing)
 
 // headerImage is the first page of a new file.
 func headerImage(boot [16]byte, seed, created uint64, limit uint32) []byte {

@@ -92,6 +92,37 @@ func wrongBelow(c *core, i uint32, above uint64, low, high uint64) (most uint64,
 	return max(left, r.last.Load(), right), err
 }
 
+// Of the records at hand the one is taken first that lies lowest in the tree,
+// in whatever order they came.
+func TestRangesTakeLowestRecord(t *testing.T) {
+	h := &rangeHolder{}
+	at := uint32(1)
+	taken := []uint32{}
+	for range 10_000 {
+		switch {
+		case h.spare < rangeSpares && rand.IntN(2) == 0:
+			if n := len(taken); n > 0 && rand.IntN(2) == 0 {
+				k := rand.IntN(n)
+				at, taken[k], taken = taken[k], taken[n-1], taken[:n-1]
+			} else {
+				at = 1 + rand.Uint32N(1<<19)
+			}
+			h.put(at, nil)
+		case h.spare > 0:
+			h.spare--
+			taken = append(taken, h.spares[h.spare])
+		}
+		if len(taken) > 2*rangeSpares {
+			taken = taken[:0]
+		}
+		for n := 1; n < h.spare; n++ {
+			if priority(h.spares[n-1]) < priority(h.spares[n]) {
+				t.Fatalf("record %d would be taken before %d, which lies lower", h.spares[n], h.spares[n-1])
+			}
+		}
+	}
+}
+
 // A tree can be deeper than a way down it may be, by very bad luck or by
 // somebody's will. Then nobody gets anything of it, rather than what others have.
 func TestRangesTooDeep(t *testing.T) {

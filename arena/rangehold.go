@@ -169,7 +169,7 @@ func (d *rangeDesk) piece(h *rangeHolder, first, last uint64) (uint32, *rangeRec
 		return 0, nil
 	}
 	i := h.pieces[n-1]
-	if r := d.c.rangeAt(i); r != nil && h.owns(i, r) && r.first.Load() == first && r.last.Load() == last {
+	if r := d.c.rangeAt(i); r != nil && h.owns(i, r) && r.first.Load() <= last && r.last.Load() >= first {
 		return i, r
 	}
 	for range 2 {
@@ -246,6 +246,9 @@ func (d *rangeDesk) release(h *rangeHolder, first, last uint64) (enough bool) {
 		}
 		d.freed(max(first, a), min(last, z))
 		d.trim(h, i, r, first, last)
+		if a <= first && z >= last {
+			break // no other piece overlaps this one
+		}
 	}
 	return true
 }

@@ -69,12 +69,30 @@ func (h *rangeHolder) pick() (uint32, *rangeRecord) {
 // put gives a record back that is in no tree and says that it is claimed.
 func (h *rangeHolder) put(i uint32, r *rangeRecord) {
 	if h.spare < rangeSpares {
-		h.spares[h.spare] = i
-		h.spare++
+		if h.spares[h.spare] == i {
+			h.spare++ // it was taken from there, and those before it are as they were
+			return
+		}
+		h.shelve(i)
 		return
 	}
 	r.owner.CompareAndSwap(recordOwner(h.core.member, rangeClaimed), 0)
 	crash.At("range.spared")
+}
+
+// shelve keeps a record at hand, in such an order that the one is taken first
+// that will lie lowest in the tree: what is taken and given back then changes
+// the fewest others. The form of the tree stays as good as random, for the
+// order has nothing to do with what is taken.
+func (h *rangeHolder) shelve(i uint32) {
+	if h.spare++; h.spare < rangeSpares {
+		h.spares[h.spare] = 0
+	}
+	n, mine := h.spare-1, priority(i)
+	for ; n > 0 && priority(h.spares[n-1]) < mine; n-- {
+		h.spares[n] = h.spares[n-1]
+	}
+	h.spares[n] = i
 }
 
 // list puts a record into the list of pieces.
@@ -123,8 +141,7 @@ func (h *rangeHolder) restock(stock *rangeStock) (room int) {
 		h.pieces, stock.pieces = append(stock.pieces, h.pieces...), nil
 	}
 	for ; h.spare < rangeSpares && len(stock.records) > 0; stock.records = stock.records[1:] {
-		h.spares[h.spare] = stock.records[0]
-		h.spare++
+		h.shelve(stock.records[0])
 	}
 	return max(firstPieces, 2*len(h.pieces))
 }
