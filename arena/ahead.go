@@ -1,6 +1,7 @@
 package arena
 
 import (
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,14 +23,19 @@ func prefetch(p unsafe.Pointer)
 const lineSize = 64
 
 // askForBucket asks for where the chain of a name begins. It is for who makes a
-// handle, which is allowed after the arena was closed: the first mapping is zero
-// pages then, the header is gone.
+// handle, which is allowed after the arena was closed, and while it is: the first
+// mapping is zero pages then.
 func (c *core) askForBucket(name string) {
+	m := c.first.Load()
+	if m == nil {
+		return
+	}
 	hash := hashName(c.seed, name)
-	level := at[stripe](c.first, stripeOffset(hash)).level.Load()
-	if b := at[bucket](c.first, bucketOffset(bucketNumber(hash, level))); b != nil {
+	level := at[stripe](m, stripeOffset(hash)).level.Load()
+	if b := at[bucket](m, bucketOffset(bucketNumber(hash, level))); b != nil {
 		prefetch(unsafe.Pointer(b))
 	}
+	runtime.KeepAlive(m)
 }
 
 // askForVictims asks for what the two next claims will need if the clock's hand

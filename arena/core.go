@@ -23,7 +23,7 @@ type core struct {
 	id      fileID
 	file    *os.File // its description backs the mapping and holds the liveness byte
 	mapped  atomic.Pointer[mapping]
-	first   *mapping // what handles point into: zero pages once the arena was closed
+	first   atomic.Pointer[mapping] // what handles point into; nil once the arena was closed, for it to go with the last of them
 	head    *header
 	seed    uint64  // of the name hash
 	options Options // of the first opening
@@ -73,10 +73,11 @@ func attach(f *os.File, path string, id fileID, p preamble, o *Options) (*core, 
 		path: path, id: id, file: f, head: at[header](m, 0),
 		options: *o, log: o.Logger.With("arena", path),
 		bytes: gateOf(f), hasByte: true, watcher: robust.NewWatcher(watchLimit),
-		boot: bootTime(), first: m,
+		boot: bootTime(),
 	}
 	c.seed = c.head.seed.Load()
 	c.mapped.Store(m)
+	c.first.Store(m)
 	crash.At("attach.mapped")
 	c.identity, err = robust.Self()
 	if err == nil && robust.Held(robust.Member{}, c.identity.PID).IsFree() {
@@ -182,6 +183,7 @@ func (c *core) detach(inOrder bool) error {
 		return errors.Join(err, c.giveBackAll(false))
 	}
 	c.mapped.Store(rest)
+	c.first.Store(nil)
 	crash.At("detach.retired")
 	c.ranges.forget()
 	c.head = at[header](rest, 0)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lockd/futex"
+	"lockd/internal/feature"
 	"lockd/internal/proc"
 	"lockd/robust"
 )
@@ -29,6 +30,15 @@ func eatWake(args []string) {
 	}
 }
 
+// needDoze is for tests of those who doze, which takes what tells of deaths and
+// sleeps without a bound.
+func needDoze(t *testing.T) {
+	t.Helper()
+	if feature.PidfdOpen.Off() || !futex.HasWaitAny() {
+		t.Skip("no pidfds, or no futex_waitv, so nobody dozes")
+	}
+}
+
 // awaitDoze waits until those who wait for a lock look seldom.
 func awaitDoze(t *testing.T, m *Mutex) {
 	t.Helper()
@@ -40,6 +50,7 @@ func awaitDoze(t *testing.T, m *Mutex) {
 // The wake goes first to one who is killed by it. Who has waited long behind
 // him is woken too, and needs no tick.
 func TestKilledWaiterBeforeDozer(t *testing.T) {
+	needDoze(t)
 	path := testPath(t)
 	a, err := Open(path, quietly("parent"))
 	if err != nil {
@@ -62,6 +73,7 @@ func TestKilledWaiterBeforeDozer(t *testing.T) {
 // The owner's death is told to those who have waited long, and so is the
 // heir's: by then they know of him.
 func TestDozersInherit(t *testing.T) {
+	needDoze(t)
 	path := testPath(t)
 	a, err := Open(path, quietly("parent"))
 	if err != nil {
@@ -94,6 +106,36 @@ func TestDozersInherit(t *testing.T) {
 	}
 	heir.Kill()
 	expectHeirOf(t, last.Next(), heir)
+}
+
+// Where sleeps are bounded, and so begin again and again, nobody dozes.
+func TestNobodyDozesInBoundedSleeps(t *testing.T) {
+	needDoze(t)
+	path := testPath(t)
+	a, err := Open(path, quietly("parent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	owner := startActor(t, path, "owner")
+	owner.must("held", "lock bed")
+	m := a.Mutex("bed")
+	m.TryLock() // to look it up
+	s := m.binding().slot
+	agent := &waiter{since: futex.Now() - 2*int64(dozeAfter)}
+	doze := func() bool {
+		w := robust.Word(s.word.Or(uint64(robust.Waiters))) | robust.Waiters
+		return a.core.doze(&queue{slot: s}, w, agent)
+	}
+	restore := feature.FutexWaitv.SetOff(true)
+	without := doze()
+	restore()
+	if without || robust.Word(s.word.Load()).Has(robust.Dozing) {
+		t.Error("it dozes without futex_waitv")
+	}
+	if !doze() || !robust.Word(s.word.Load()).Has(robust.Dozing) {
+		t.Error("it does not doze with futex_waitv")
+	}
 }
 
 func expectHeirOf(t *testing.T, line string, dead *proc.Proc) {

@@ -42,6 +42,7 @@ func (c *core) waitToRead(q request, r *reading) (outcome, error) {
 	crash.At("read.waiting")
 	if r.length == 0 {
 		c.dozers.enter(r)
+		c.ticker.stir()
 		r.cell.since.Store(uint64(time.Now().UnixNano()))
 	}
 	r.length++

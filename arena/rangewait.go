@@ -182,6 +182,7 @@ func (c *core) awaitRange(ctx context.Context, a *Arena, w *rangeWait) error {
 	c.ticker.newcomer()
 	defer c.ticker.gone()
 	c.porter.enter(&w.ticketWait)
+	c.ticker.stir()
 	defer c.porter.leave(&w.ticketWait)
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, c.porter.nudge)

@@ -16,6 +16,7 @@ func (c *core) await(ctx context.Context, a *Arena, w *ticketWait) (recordKind, 
 	c.ticker.newcomer()
 	defer c.ticker.gone()
 	first := c.porter.enter(w)
+	c.ticker.stir()
 	defer c.porter.leave(w)
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, c.porter.nudge)

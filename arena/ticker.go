@@ -247,9 +247,10 @@ func (c *core) look(q *queue, gone map[robust.Member]bool) (changed, dozes bool)
 // killed, and all look who holds it then, and watch him. If he is killed before
 // that he is the owner whose death is told.
 //
-// What no pidfd tells is found out by a tick all the same.
+// What no pidfd tells is found out by a tick all the same. Where sleeps are
+// bounded nobody dozes: each would stir the ticker when it begins anew.
 func (c *core) doze(q *queue, w robust.Word, agent *waiter) bool {
-	if agent.waited() < dozeAfter || !c.watch(w.Owner()) {
+	if agent.waited() < dozeAfter || !futex.HasWaitAny() || !c.watch(w.Owner()) {
 		return false
 	}
 	return c.addFlags(q.slot, w, robust.Dozing)

@@ -160,6 +160,7 @@ func (c *core) drainCell(q request, s *slot, x *record) error {
 	d := &draining{core: c}
 	d.cell.Store(x)
 	c.dozers.enter(d)
+	c.ticker.stir()
 	defer c.dozers.leave(d)
 	if q.ctx.Done() != nil {
 		stop := context.AfterFunc(q.ctx, d.nudge)
