@@ -43,6 +43,24 @@ func TestEachFeatureOff(t *testing.T) {
 	}
 }
 
+// Without pidfds and without a byte, that nobody has its pid proves that an
+// owner is gone.
+func TestOwnerWithoutWitnesses(t *testing.T) {
+	for _, way := range []string{"lock", "poll"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			off := proc.Env("LOCKD_FEATURES_OFF=all")
+			path := deathArena(t)
+			owner, heir := startActor(t, path, "owner", off), startActor(t, path, "heir", off)
+			owner.must("held", "lock a")
+			heir.Send("%s a", way)
+			heir.Silent()
+			owner.Kill()
+			heir.Expect(owner.died(1))
+		})
+	}
+}
+
 // lifeOfALock has two processes, that are asked, exclude each other.
 func lifeOfALock(a, b func(format string, args ...any) string) error {
 	said := func(want, got string) error {

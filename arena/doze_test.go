@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,13 +31,14 @@ func eatWake(args []string) {
 	}
 }
 
-// needDoze is for tests of those who doze, which takes what tells of deaths and
-// sleeps without a bound.
-func needDoze(t *testing.T) {
+// dozingArena is for tests of those who doze, which takes what tells of deaths
+// and sleeps without a bound.
+func dozingArena(t *testing.T) *Arena {
 	t.Helper()
 	if feature.PidfdOpen.Off() || !futex.HasWaitAny() {
 		t.Skip("no pidfds, or no futex_waitv, so nobody dozes")
 	}
+	return testArena(t, quietly("parent"))
 }
 
 // awaitDoze waits until those who wait for a lock look seldom.
@@ -50,17 +52,11 @@ func awaitDoze(t *testing.T, m *Mutex) {
 // The wake goes first to one who is killed by it. Who has waited long behind
 // him is woken too, and needs no tick.
 func TestKilledWaiterBeforeDozer(t *testing.T) {
-	needDoze(t)
-	path := testPath(t)
-	a, err := Open(path, quietly("parent"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
+	a := dozingArena(t)
 	m := a.Mutex("bed")
 	m.Lock()
-	proc.Start(t, "eater", []string{path, m.Name()}).Expect("ready")
-	sleeper := proc.Start(t, "sleeper", []string{path, m.Name()})
+	proc.Start(t, "eater", []string{a.Path(), m.Name()}).Expect("ready")
+	sleeper := proc.Start(t, "sleeper", []string{a.Path(), m.Name()})
 	sleeper.Expect("ready")
 	sleeper.Send("lock")
 	awaitDoze(t, m)
@@ -73,19 +69,13 @@ func TestKilledWaiterBeforeDozer(t *testing.T) {
 // The owner's death is told to those who have waited long, and so is the
 // heir's: by then they know of him.
 func TestDozersInherit(t *testing.T) {
-	needDoze(t)
-	path := testPath(t)
-	a, err := Open(path, quietly("parent"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
+	a := dozingArena(t)
 	m := a.Mutex("bed")
 	m.TryLock() // to look it up
 	m.Unlock()
 	var all []*proc.Proc
 	for i := range 3 {
-		p := proc.Start(t, "actor", []string{path, fmt.Sprintf("actor %d", i)})
+		p := proc.Start(t, "actor", []string{a.Path(), fmt.Sprintf("actor %d", i)})
 		p.Expect("ready")
 		p.Send("lock bed")
 		if i == 0 {
@@ -103,6 +93,8 @@ func TestDozersInherit(t *testing.T) {
 	case line := <-last.Lines():
 		expectHeirOf(t, line, all[0])
 		heir, last = last, heir
+	case <-time.After(proc.Soon):
+		t.Fatal("nobody got the lock")
 	}
 	heir.Kill()
 	expectHeirOf(t, last.Next(), heir)
@@ -110,14 +102,8 @@ func TestDozersInherit(t *testing.T) {
 
 // Where sleeps are bounded, and so begin again and again, nobody dozes.
 func TestNobodyDozesInBoundedSleeps(t *testing.T) {
-	needDoze(t)
-	path := testPath(t)
-	a, err := Open(path, quietly("parent"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	owner := startActor(t, path, "owner")
+	a := dozingArena(t)
+	owner := startActor(t, a.Path(), "owner")
 	owner.must("held", "lock bed")
 	m := a.Mutex("bed")
 	m.TryLock() // to look it up

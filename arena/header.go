@@ -8,8 +8,8 @@ import (
 	"lockd/robust"
 )
 
-// layoutHash names this layout: builds that disagree about any size or place
-// refuse each other's files.
+// layoutHash names this layout: builds that disagree about any size or place, or
+// do not know a flag of the owner words, refuse each other's files.
 const layoutHash uint64 = formatVersion<<56 |
 	headerSize<<40 ^ stripeCount<<36 ^ memberEntries<<28 ^ memberSize<<24 ^
 	segmentSlots<<16 ^ segmentRecords<<12 ^ segmentBuckets<<8 ^

@@ -114,7 +114,7 @@ func passesAfterDeath(t *testing.T, a *Arena, waiting []*actor) uint32 {
 	for range waiting {
 		<-served
 	}
-	// Whoever found another settling looks again by then, as a rule: without the
+	// Whoever found another settling has looked again twice by then: without the
 	// rule that is tested here each would make a pass.
 	time.Sleep(5 * settleRetry)
 	return (a.core.head.passes.Load() - before) / 2
