@@ -43,9 +43,9 @@ type cellShard struct {
 type cellBlock [4]namedCell
 
 // namedCell is a cell and the handle that was made with it, which most programs
-// never need a second one of. The first of its two lines is what a look-up, the
-// lock and the unlock read: the handle, the name, and what of the binding the
-// fast paths swap.
+// never need a second one of. The first of its two lines is what a lock and an
+// unlock read: the handle, what of the binding the fast paths swap, and where
+// readers are counted.
 type namedCell struct {
 	first lockHandle
 	cell  cell
@@ -70,7 +70,7 @@ func (r cellRef) in(b *cellBlock) *namedCell { return &b[r.which()] }
 
 var (
 	_ = [1]struct{}{}[unsafe.Sizeof(cellBlock{})-512]
-	_ = [1]struct{}{}[unsafe.Offsetof(namedCell{}.cell)+unsafe.Offsetof(cell{}.own)+unsafe.Offsetof(binding{}.slot)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(namedCell{}.cell)+unsafe.Offsetof(cell{}.own)+unsafe.Offsetof(binding{}.slot)-56]
 )
 
 const (

@@ -13,13 +13,13 @@ import (
 // that it still points to, a word that says "held by this process", but of
 // another name.
 type cell struct {
-	name string
 	// bound points to the binding in use. An atomic.Pointer would cost the fast
 	// paths their inlining: the compiler's budget is 80.
 	bound unsafe.Pointer
-	own   binding // the first that it has, beside it in memory
 	// reading points to where the readers of an rwmutex are counted.
 	reading unsafe.Pointer
+	own     binding // the first that it has, beside it in memory
+	name    string
 	kind    Kind
 	mark    atomic.Uint32        // bits of the name's hash; see cellMark
 	judged  atomic.Int64         // when a failed try last judged the owner, CLOCK_MONOTONIC ns
